@@ -1,0 +1,7 @@
+//! Layer 0: small pure parts that every other layer may use; they know nothing of Redis commands, sockets or stores.
+
+pub mod clock;
+pub mod limits;
+pub mod lock;
+pub mod rng;
+pub mod slot;

@@ -1,0 +1,16 @@
+//! Larder: a sharded cache server that speaks the Redis protocol.
+//!
+//! # Layers
+//! A module uses lower layers only; siblings do not import each other (`tests/tidy.rs` holds this).
+//! ```text
+//! 6  app, cli, main     composes everything; the only place that knows all
+//! 5  server             sockets, tasks, timers
+//! 4  command            rows, gates, families, execute: synchronous, no sockets
+//! 3  hub                shared services, one file each
+//! 1  resp, store, config, metrics
+//! 0  base               clock, rng, numbers, glob, slot, lock, limits
+//! ```
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod base;
