@@ -17,7 +17,7 @@ impl Rng {
     /// A generator seeded by the process's hash keys, which the operating system's entropy fills.
     pub fn from_entropy() -> Self {
         use std::hash::{BuildHasher, RandomState};
-        Self::seeded(RandomState::new().hash_one(0x1a4d_e5u64))
+        Self::seeded(RandomState::new().hash_one(0x6c61_7264_6572u64))
     }
 
     /// The next 64 random bits.
