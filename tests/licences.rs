@@ -22,35 +22,19 @@ const ALLOWED: &[&str] = &[
 
 /// Crates that may not come in by a side door, with the reason.
 const BANNED: &[(&str, &str)] = &[
-    (
-        "openssl-sys",
-        "the binary is static and links no system library",
-    ),
-    (
-        "native-tls",
-        "the binary is static and links no system library",
-    ),
+    ("openssl-sys", "the binary is static and links no system library"),
+    ("native-tls", "the binary is static and links no system library"),
 ];
 
 /// Name and licence expression of every package that is compiled here.
 fn packages() -> Vec<(String, String)> {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--offline",
-            "--locked",
-            "--edges",
-            "normal,build,dev",
-        ])
+        .args(["tree", "--offline", "--locked", "--edges", "normal,build,dev"])
         .args(["--prefix", "none", "--no-dedupe", "--format", "{p}\t{l}"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap_or_else(|error| panic!("cargo tree: {error}"));
-    assert!(
-        output.status.success(),
-        "cargo tree: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut found: Vec<(String, String)> = text
         .lines()
@@ -69,15 +53,11 @@ fn is_allowed(expression: &str) -> bool {
     if let Some((left, right)) = split_outside(expression, " AND ") {
         return is_allowed(left) && is_allowed(right);
     }
-    if let Some((left, right)) =
-        split_outside(expression, " OR ").or_else(|| split_outside(expression, "/"))
+    if let Some((left, right)) = split_outside(expression, " OR ").or_else(|| split_outside(expression, "/"))
     {
         return is_allowed(left) || is_allowed(right);
     }
-    match expression
-        .strip_prefix('(')
-        .and_then(|inside| inside.strip_suffix(')'))
-    {
+    match expression.strip_prefix('(').and_then(|inside| inside.strip_suffix(')')) {
         Some(inside) => is_allowed(inside),
         None => ALLOWED.contains(&expression),
     }
@@ -92,15 +72,8 @@ fn split_outside<'a>(text: &'a str, operator: &str) -> Option<(&'a str, &'a str)
 #[test]
 fn every_licence_is_allowed() {
     let packages = packages();
-    assert!(
-        packages.len() > 20,
-        "cargo tree printed {} packages",
-        packages.len()
-    );
-    let refused: Vec<_> = packages
-        .iter()
-        .filter(|(_, licence)| !is_allowed(licence))
-        .collect();
+    assert!(packages.len() > 20, "cargo tree printed {} packages", packages.len());
+    let refused: Vec<_> = packages.iter().filter(|(_, licence)| !is_allowed(licence)).collect();
     assert!(refused.is_empty(), "licences not in the list: {refused:#?}");
 }
 
@@ -109,10 +82,7 @@ fn no_banned_crate_comes_in() {
     let packages = packages();
     for (banned, reason) in BANNED {
         let prefix = format!("{banned} ");
-        let found: Vec<_> = packages
-            .iter()
-            .filter(|(package, _)| package.starts_with(&prefix))
-            .collect();
+        let found: Vec<_> = packages.iter().filter(|(package, _)| package.starts_with(&prefix)).collect();
         assert!(found.is_empty(), "{found:?}: {reason}");
     }
 }

@@ -132,10 +132,7 @@ struct Maker {
 
 impl Maker {
     fn new(seed: u64) -> Maker {
-        Maker {
-            rng: Rng::seeded(seed),
-            total_weight: TEMPLATES.iter().map(|(weight, _)| weight).sum(),
-        }
+        Maker { rng: Rng::seeded(seed), total_weight: TEMPLATES.iter().map(|(weight, _)| weight).sum() }
     }
 
     fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
@@ -158,10 +155,7 @@ impl Maker {
         }
         let mut arguments = Vec::new();
         for word in template.split(' ') {
-            match word
-                .strip_prefix('{')
-                .and_then(|word| word.strip_suffix('}'))
-            {
+            match word.strip_prefix('{').and_then(|word| word.strip_suffix('}')) {
                 Some(name) => self.fill(name, &mut arguments),
                 None => arguments.push(word.as_bytes().to_vec()),
             }
@@ -241,40 +235,13 @@ impl Maker {
                 }
             }
             "db" => self.push(&["0", "0", "1", "2", "15", "16", "-1", "x"], out),
-            "pattern" => self.push(
-                &[
-                    "*", "k*", "k?", "k[0-2]", "k[^1]", "*b*", "\\k1", "{", "", "none",
-                ],
-                out,
-            ),
-            "index" => self.push(
-                &[
-                    "0",
-                    "1",
-                    "2",
-                    "5",
-                    "-1",
-                    "-3",
-                    "100",
-                    "-100",
-                    "9223372036854775807",
-                    "x",
-                ],
-                out,
-            ),
-            "offset" => self.push(
-                &[
-                    "0",
-                    "1",
-                    "3",
-                    "10",
-                    "-1",
-                    "536870912",
-                    "9223372036854775807",
-                    "x",
-                ],
-                out,
-            ),
+            "pattern" => {
+                self.push(&["*", "k*", "k?", "k[0-2]", "k[^1]", "*b*", "\\k1", "{", "", "none"], out)
+            }
+            "index" => {
+                self.push(&["0", "1", "2", "5", "-1", "-3", "100", "-100", "9223372036854775807", "x"], out)
+            }
+            "offset" => self.push(&["0", "1", "3", "10", "-1", "536870912", "9223372036854775807", "x"], out),
             "integer" => self.push(
                 &[
                     "1",
@@ -291,8 +258,8 @@ impl Maker {
             ),
             "float" => self.push(
                 &[
-                    "0", "1.5", "-1.5", "0.1", "3.0e3", "1e-5", "-0.25", "5", "1e17", "inf",
-                    "-inf", "nan", "1e400", "0x10", "x",
+                    "0", "1.5", "-1.5", "0.1", "3.0e3", "1e-5", "-0.25", "5", "1e17", "inf", "-inf", "nan",
+                    "1e400", "0x10", "x",
                 ],
                 out,
             ),
@@ -301,15 +268,8 @@ impl Maker {
     }
 
     fn fill_time_or_option(&mut self, name: &str, out: &mut Vec<Vec<u8>>) {
-        const BAD: &[&str] = &[
-            "0",
-            "-1",
-            "x",
-            "9223372036854775807",
-            "-9223372036854775808",
-            "9223372036854776",
-            "1.0",
-        ];
+        const BAD: &[&str] =
+            &["0", "-1", "x", "9223372036854775807", "-9223372036854775808", "9223372036854776", "1.0"];
         // Far apart, so that GT and LT never depend on the millisecond at which a command arrived.
         let (base, spread) = match name {
             "seconds" => (100_000, 1_000_000),
@@ -339,29 +299,16 @@ impl Maker {
                 "EXAT {at}",
                 "PXAT {atms}",
             ],
-            "getexoptions" => &[
-                "PERSIST",
-                "EX {seconds}",
-                "PX {milliseconds}",
-                "EXAT {at}",
-                "PXAT {atms}",
-            ],
+            "getexoptions" => &["PERSIST", "EX {seconds}", "PX {milliseconds}", "EXAT {at}", "PXAT {atms}"],
             "expireoptions" => &["NX", "XX", "GT", "LT"],
             "copyoptions" => &["REPLACE", "DB {db}"],
             "lcsoptions" => &["LEN", "IDX", "WITHMATCHLEN", "MINMATCHLEN {index}"],
             other => panic!("no such placeholder: {other}"),
         };
-        let most = if name == "setoptions" || name == "lcsoptions" {
-            3
-        } else {
-            2
-        };
+        let most = if name == "setoptions" || name == "lcsoptions" { 3 } else { 2 };
         for _ in 0..self.rng.below(most + 1) {
             for word in self.pick(choices).split(' ') {
-                match word
-                    .strip_prefix('{')
-                    .and_then(|word| word.strip_suffix('}'))
-                {
+                match word.strip_prefix('{').and_then(|word| word.strip_suffix('}')) {
                     Some(inner) => self.fill(inner, out),
                     None => out.push(word.as_bytes().to_vec()),
                 }
@@ -375,17 +322,7 @@ impl Maker {
     }
 
     fn key(&mut self) -> Vec<u8> {
-        let keys = [
-            "k0",
-            "k1",
-            "k2",
-            "k3",
-            "k4",
-            "{tag}a",
-            "{tag}b",
-            "bin\u{0}\r\nkey",
-            "",
-        ];
+        let keys = ["k0", "k1", "k2", "k3", "k4", "{tag}a", "{tag}b", "bin\u{0}\r\nkey", ""];
         self.pick(&keys).as_bytes().to_vec()
     }
 
@@ -433,11 +370,7 @@ impl Pair {
             let client = server.connect();
             if resp3 { client.hello3() } else { client }
         };
-        Pair {
-            ours: connect(ours),
-            theirs: connect(theirs),
-            queued: Vec::new(),
-        }
+        Pair { ours: connect(ours), theirs: connect(theirs), queued: Vec::new() }
     }
 
     /// Sends one command to both; both replies as printed, and whether they agree.
@@ -448,15 +381,10 @@ impl Pair {
         let (ours, theirs) = (self.ours.reply(), self.theirs.reply());
         let same_bytes = self.ours.last_raw() == self.theirs.last_raw();
         let agree = match (&ours, &theirs) {
-            (Frame::Array(a), Frame::Array(b))
-                if name == "EXEC" && a.len() == self.queued.len() =>
-            {
+            (Frame::Array(a), Frame::Array(b)) if name == "EXEC" && a.len() == self.queued.len() => {
                 a.len() == b.len() && (0..a.len()).all(|at| equal(self.queued[at], &a[at], &b[at]))
             }
-            _ => {
-                same_bytes
-                    || (equality(&name) != Equal::Bytes && equal(equality(&name), &ours, &theirs))
-            }
+            _ => same_bytes || (equality(&name) != Equal::Bytes && equal(equality(&name), &ours, &theirs)),
         };
         if theirs == Frame::Simple("QUEUED".to_owned()) {
             self.queued.push(equality(&name));
@@ -507,22 +435,18 @@ fn shorten(frame: &Frame) -> String {
 fn print_command(command: &[Vec<u8>]) -> String {
     let printed: Vec<String> = command
         .iter()
-        .map(|argument| {
-            match argument.iter().all(|byte| byte.is_ascii_graphic()) && !argument.is_empty() {
-                true if argument.len() > 300 => format!("<{} bytes>", argument.len()),
-                true => String::from_utf8_lossy(argument).into_owned(),
-                false => format!("\"{}\"", argument.escape_ascii()),
-            }
+        .map(|argument| match argument.iter().all(|byte| byte.is_ascii_graphic()) && !argument.is_empty() {
+            true if argument.len() > 300 => format!("<{} bytes>", argument.len()),
+            true => String::from_utf8_lossy(argument).into_owned(),
+            false => format!("\"{}\"", argument.escape_ascii()),
         })
         .collect();
     printed.join(" ")
 }
 
 fn setting(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |text| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name}={text} is not a number"))
-    })
+    env::var(name)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
 fn compare(resp3: bool) {
@@ -537,17 +461,11 @@ fn compare(resp3: bool) {
     let mut maker = Maker::new(seed);
     for sequence in 0..commands.div_ceil(SEQUENCE) {
         let mut history = VecDeque::new();
-        let mut pairs: Vec<Pair> = (0..CONNECTIONS)
-            .map(|_| Pair::connect(&ours, &theirs, resp3))
-            .collect();
+        let mut pairs: Vec<Pair> = (0..CONNECTIONS).map(|_| Pair::connect(&ours, &theirs, resp3)).collect();
         let empty = vec![b"FLUSHALL".to_vec()];
         step(&mut pairs[0], 0, &empty, &mut history, seed, sequence);
         for _ in 0..SEQUENCE {
-            let at = if maker.one_in(6) {
-                maker.rng.below(CONNECTIONS as u64) as usize
-            } else {
-                0
-            };
+            let at = if maker.one_in(6) { maker.rng.below(CONNECTIONS as u64) as usize } else { 0 };
             let command = maker.command();
             step(&mut pairs[at], at, &command, &mut history, seed, sequence);
         }
@@ -579,31 +497,11 @@ fn step(
 }
 
 /// After a sequence both servers hold the same keys, values and deadlines.
-fn compare_state(
-    ours: &Server,
-    theirs: &Server,
-    history: &mut VecDeque<String>,
-    seed: u64,
-    sequence: usize,
-) {
+fn compare_state(ours: &Server, theirs: &Server, history: &mut VecDeque<String>, seed: u64, sequence: usize) {
     let mut pair = Pair::connect(ours, theirs, false);
     for db in ["0", "1", "2", "15"] {
-        step(
-            &mut pair,
-            9,
-            &support::line::split(&format!("SELECT {db}")),
-            history,
-            seed,
-            sequence,
-        );
-        step(
-            &mut pair,
-            9,
-            &support::line::split("KEYS *"),
-            history,
-            seed,
-            sequence,
-        );
+        step(&mut pair, 9, &support::line::split(&format!("SELECT {db}")), history, seed, sequence);
+        step(&mut pair, 9, &support::line::split("KEYS *"), history, seed, sequence);
         for key in pair.theirs.line("KEYS *").items() {
             let Frame::Bulk(key) = key else {
                 panic!("KEYS gave {key}");

@@ -37,6 +37,7 @@ const LAYERS: &[(&str, u8)] = &[
 /// What may stand at the top of the repository; the last four are made by building and are not in it.
 const TOP_LEVEL: &[&str] = &[
     ".ci",
+    ".rustfmt.toml",
     ".clippy.toml",
     ".dockerignore",
     ".gitignore",
@@ -75,22 +76,12 @@ const BANS: &[Ban] = &[
         instead: "take random numbers from base::rng, so that a seed repeats them",
     },
     Ban {
-        words: &[
-            "std::sync::Mutex",
-            "std::sync::RwLock",
-            "std::sync::Condvar",
-            "parking_lot",
-        ],
+        words: &["std::sync::Mutex", "std::sync::RwLock", "std::sync::Condvar", "parking_lot"],
         within: &["src/"],
         except: &["src/base/lock.rs"],
         instead: "use base::lock",
     },
-    Ban {
-        words: &["unsafe"],
-        within: &["src/", "tests/"],
-        except: &[],
-        instead: "the crate forbids it",
-    },
+    Ban { words: &["unsafe"], within: &["src/", "tests/"], except: &[], instead: "the crate forbids it" },
     Ban {
         words: &["todo!", "unimplemented!", "dbg!"],
         within: &["src/", "tests/"],
@@ -111,24 +102,14 @@ const BANS: &[Ban] = &[
     },
     Ban {
         words: &["tokio", "async", "await"],
-        within: &[
-            "src/base/",
-            "src/command",
-            "src/store",
-            "src/resp",
-            "src/config",
-        ],
+        within: &["src/base/", "src/command", "src/store", "src/resp", "src/config"],
         except: &[],
         instead: "these layers are synchronous; sockets and tasks live in server",
     },
 ];
 
 /// Words that may not even stand in a comment, split so that this file does not hold them.
-const UNFINISHED: &[&str] = &[
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-    concat!("XX", "X:"),
-];
+const UNFINISHED: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:")];
 
 struct Source {
     /// Relative to the repository, with `/`.
@@ -164,22 +145,13 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
 }
 
 fn read(file: &Path) -> Source {
-    let text =
-        fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let path = file
-        .strip_prefix(root())
-        .unwrap_or(file)
-        .to_string_lossy()
-        .replace('\\', "/");
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let path = file.strip_prefix(root()).unwrap_or(file).to_string_lossy().replace('\\', "/");
     source(&path, &text)
 }
 
 fn source(path: &str, text: &str) -> Source {
-    Source {
-        path: path.to_owned(),
-        text: text.to_owned(),
-        code: blank(text),
-    }
+    Source { path: path.to_owned(), text: text.to_owned(), code: blank(text) }
 }
 
 #[track_caller]
@@ -211,11 +183,7 @@ fn functions_are_short() {
         }
     }
     assert_none("functions of more than 70 lines:", found);
-    assert_eq!(
-        excused.len(),
-        LONG_FUNCTIONS.len(),
-        "LONG_FUNCTIONS names more than is long"
-    );
+    assert_eq!(excused.len(), LONG_FUNCTIONS.len(), "LONG_FUNCTIONS names more than is long");
 }
 
 #[test]
@@ -231,11 +199,7 @@ fn files_are_short() {
         }
     }
     assert_none("files of more than 700 lines:", found);
-    assert_eq!(
-        excused,
-        LONG_FILES.len(),
-        "LONG_FILES names more than is long"
-    );
+    assert_eq!(excused, LONG_FILES.len(), "LONG_FILES names more than is long");
 }
 
 #[test]
@@ -273,65 +237,27 @@ fn the_top_of_the_repository_is_as_drawn() {
 #[test]
 fn each_rule_sees_its_breach() {
     let layer = |path: &str, text: &str| layer_faults(&source(path, text)).len();
-    assert_eq!(
-        layer("src/store/table.rs", "use crate::base::slot::Slot;"),
-        0
-    );
-    assert_eq!(
-        layer("src/store/table.rs", "use crate::store::entry::Entry;"),
-        0
-    );
-    assert_eq!(
-        layer("src/store/table.rs", "use crate::resp::reply::Reply;"),
-        1,
-        "sibling"
-    );
-    assert_eq!(
-        layer("src/store/table.rs", "fn f() { crate::hub::x() }"),
-        1,
-        "upward"
-    );
-    assert_eq!(
-        layer("src/resp/a.rs", "use crate::{base::num, server::{a, b}};"),
-        2,
-        "grouped"
-    );
-    assert_eq!(
-        layer(
-            "src/resp/a.rs",
-            "// crate::server\nlet a = \"crate::server\";"
-        ),
-        0
-    );
+    assert_eq!(layer("src/store/table.rs", "use crate::base::slot::Slot;"), 0);
+    assert_eq!(layer("src/store/table.rs", "use crate::store::entry::Entry;"), 0);
+    assert_eq!(layer("src/store/table.rs", "use crate::resp::reply::Reply;"), 1, "sibling");
+    assert_eq!(layer("src/store/table.rs", "fn f() { crate::hub::x() }"), 1, "upward");
+    assert_eq!(layer("src/resp/a.rs", "use crate::{base::num, server::{a, b}};"), 2, "grouped");
+    assert_eq!(layer("src/resp/a.rs", "// crate::server\nlet a = \"crate::server\";"), 0);
     assert_eq!(layer("src/nowhere/a.rs", ""), 1, "unknown module");
 
     let ban = |path: &str, text: &str| ban_faults(&source(path, text)).len();
     assert_eq!(ban("src/hub/a.rs", "let now = Instant::now();"), 1);
     assert_eq!(ban("src/hub/a.rs", "use std::sync::{Arc, Mutex};"), 1);
-    assert_eq!(
-        ban("src/hub/a.rs", "use std::sync::{Arc, atomic::AtomicU64};"),
-        0
-    );
-    assert_eq!(
-        ban("src/base/lock.rs", "type M = parking_lot::Mutex<()>;"),
-        0
-    );
+    assert_eq!(ban("src/hub/a.rs", "use std::sync::{Arc, atomic::AtomicU64};"), 0);
+    assert_eq!(ban("src/base/lock.rs", "type M = parking_lot::Mutex<()>;"), 0);
     assert_eq!(ban("src/command/a.rs", "async fn f() {}"), 1);
-    assert_eq!(
-        ban("src/server/a.rs", "let operand = 1; async fn f() {}"),
-        0
-    );
-    assert_eq!(
-        unfinished_faults(&source("src/a.rs", &format!("// {}: later", UNFINISHED[0]))).len(),
-        1
-    );
+    assert_eq!(ban("src/server/a.rs", "let operand = 1; async fn f() {}"), 0);
+    assert_eq!(unfinished_faults(&source("src/a.rs", &format!("// {}: later", UNFINISHED[0]))).len(), 1);
 
     let body = "    let a = '{';\n".repeat(80);
     let long = format!("impl A {{\nfn short() {{}}\nfn long(a: [u8; 2]) -> u8 {{\n{body}}}\n}}");
-    let lengths: Vec<_> = functions(&blank(&long))
-        .into_iter()
-        .map(|(name, _, lines)| (name, lines))
-        .collect();
+    let lengths: Vec<_> =
+        functions(&blank(&long)).into_iter().map(|(name, _, lines)| (name, lines)).collect();
     assert_eq!(lengths, [("short".to_owned(), 1), ("long".to_owned(), 82)]);
 }
 
@@ -359,10 +285,7 @@ fn layer_faults(source: &Source) -> Vec<String> {
         return Vec::new();
     }
     let Some(layer) = layer_of(module) else {
-        return vec![format!(
-            "{}: module {module} has no layer in tests/tidy.rs",
-            source.path
-        )];
+        return vec![format!("{}: module {module} has no layer in tests/tidy.rs", source.path)];
     };
     let mut found = Vec::new();
     for (line, path) in paths(&source.code) {
@@ -379,23 +302,16 @@ fn layer_faults(source: &Source) -> Vec<String> {
 }
 
 fn layer_of(module: &str) -> Option<u8> {
-    LAYERS
-        .iter()
-        .find(|(name, _)| *name == module)
-        .map(|(_, layer)| *layer)
+    LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
 }
 
 fn ban_faults(source: &Source) -> Vec<String> {
-    let mut lines: Vec<(usize, String)> = numbered(&source.code)
-        .map(|(at, line)| (at, line.to_owned()))
-        .collect();
+    let mut lines: Vec<(usize, String)> =
+        numbered(&source.code).map(|(at, line)| (at, line.to_owned())).collect();
     lines.extend(paths(&source.code));
     let mut found = BTreeSet::new();
     for ban in BANS {
-        let applies = ban
-            .within
-            .iter()
-            .any(|prefix| source.path.starts_with(prefix));
+        let applies = ban.within.iter().any(|prefix| source.path.starts_with(prefix));
         if !applies || ban.except.contains(&source.path.as_str()) {
             continue;
         }
@@ -418,9 +334,7 @@ fn unfinished_faults(source: &Source) -> Vec<String> {
 // ---- reading code ----------------------------------------------------------------------------------------------
 
 fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines()
-        .enumerate()
-        .map(|(index, line)| (index + 1, line))
+    text.lines().enumerate().map(|(index, line)| (index + 1, line))
 }
 
 fn is_name(byte: u8) -> bool {
@@ -434,14 +348,12 @@ fn has_word(text: &str, word: &str) -> bool {
 /// Where `word` stands with no letter, digit or underscore touching it.
 fn word_positions<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let bytes = text.as_bytes();
-    text.match_indices(word)
-        .map(|(at, _)| at)
-        .filter(move |at| {
-            let before = at.checked_sub(1).map(|index| bytes[index]);
-            let after = bytes.get(at + word.len()).copied();
-            let ends_open = word.as_bytes().last().copied().is_some_and(is_name);
-            !before.is_some_and(is_name) && !(ends_open && after.is_some_and(is_name))
-        })
+    text.match_indices(word).map(|(at, _)| at).filter(move |at| {
+        let before = at.checked_sub(1).map(|index| bytes[index]);
+        let after = bytes.get(at + word.len()).copied();
+        let ends_open = word.as_bytes().last().copied().is_some_and(is_name);
+        !before.is_some_and(is_name) && !(ends_open && after.is_some_and(is_name))
+    })
 }
 
 /// Every path that is imported or written out from a crate root, with its line; groups are taken apart.
@@ -450,9 +362,7 @@ fn paths(code: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for at in word_positions(code, "use") {
         let rest = &code[at + 3..];
-        let tree: String = rest[..rest.find(';').unwrap_or(0)]
-            .split_whitespace()
-            .collect();
+        let tree: String = rest[..rest.find(';').unwrap_or(0)].split_whitespace().collect();
         let mut flat = Vec::new();
         flatten("", &tree, &mut flat);
         found.extend(flat.into_iter().map(|path| (line_at(at), path)));
@@ -460,10 +370,7 @@ fn paths(code: &str) -> Vec<(usize, String)> {
     for root in ["crate::", "larder::"] {
         for at in word_positions(code, root) {
             let path = |byte: &u8| is_name(*byte) || *byte == b':';
-            let length = code.as_bytes()[at..]
-                .iter()
-                .take_while(|byte| path(byte))
-                .count();
+            let length = code.as_bytes()[at..].iter().take_while(|byte| path(byte)).count();
             if !code[at..at + length].ends_with(':') {
                 found.push((line_at(at), code[at..at + length].to_owned()));
             }
@@ -503,11 +410,8 @@ fn flatten(prefix: &str, tree: &str, flat: &mut Vec<String>) {
 fn functions(code: &str) -> Vec<(String, usize, usize)> {
     let mut found = Vec::new();
     for at in word_positions(code, "fn") {
-        let name: String = code[at + 2..]
-            .trim_start()
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect();
+        let name: String =
+            code[at + 2..].trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         if name.is_empty() {
             continue;
         }
@@ -553,11 +457,7 @@ fn blank(text: &str) -> String {
             at += 1;
             continue;
         }
-        out.extend(
-            bytes[at..end]
-                .iter()
-                .map(|byte| if *byte == b'\n' { b'\n' } else { b' ' }),
-        );
+        out.extend(bytes[at..end].iter().map(|byte| if *byte == b'\n' { b'\n' } else { b' ' }));
         at = end;
     }
     String::from_utf8_lossy(&out).into_owned()
@@ -566,11 +466,7 @@ fn blank(text: &str) -> String {
 /// The end of the comment or literal that starts at `at`; `None` where none starts.
 fn literal_end(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = &bytes[at..];
-    let line = |rest: &[u8]| {
-        rest.iter()
-            .position(|byte| *byte == b'\n')
-            .unwrap_or(rest.len())
-    };
+    let line = |rest: &[u8]| rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
     match rest[0] {
         b'/' if rest.starts_with(b"//") => Some(at + line(rest)),
         b'/' if rest.starts_with(b"/*") => Some(block_comment_end(bytes, at)),
@@ -579,17 +475,12 @@ fn literal_end(bytes: &[u8], at: usize) -> Option<usize> {
             let prefix = at.checked_sub(1).map(|before| bytes[before]);
             let hashes = rest[1..].iter().take_while(|byte| **byte == b'#').count();
             let opens = rest.get(1 + hashes) == Some(&b'"');
-            let inside_name =
-                prefix.is_some_and(|byte| is_name(byte) && byte != b'b' && byte != b'c');
+            let inside_name = prefix.is_some_and(|byte| is_name(byte) && byte != b'b' && byte != b'c');
             (opens && !inside_name).then(|| raw_end(bytes, at + 2 + hashes, hashes))
         }
         b'\'' if rest.get(1) == Some(&b'\\') => Some(escaped_end(bytes, at + 1, b'\'')),
         b'\'' => {
-            let width = rest
-                .iter()
-                .skip(2)
-                .take_while(|byte| **byte & 0xC0 == 0x80)
-                .count();
+            let width = rest.iter().skip(2).take_while(|byte| **byte & 0xC0 == 0x80).count();
             (rest.get(2 + width) == Some(&b'\'')).then_some(at + 3 + width)
         }
         _ => None,
@@ -626,8 +517,6 @@ fn escaped_end(bytes: &[u8], start: usize, quote: u8) -> usize {
 
 fn raw_end(bytes: &[u8], start: usize, hashes: usize) -> usize {
     let closing = format!("\"{}", "#".repeat(hashes));
-    let length = bytes[start..]
-        .windows(closing.len())
-        .position(|window| window == closing.as_bytes());
+    let length = bytes[start..].windows(closing.len()).position(|window| window == closing.as_bytes());
     length.map_or(bytes.len(), |length| start + length + closing.len())
 }
