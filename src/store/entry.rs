@@ -1,0 +1,310 @@
+//! The bytes of one entry: header, due time, key, value, in one slot of the [`super::arena`].
+//!
+//! ```text
+//! 0      kind (2 bits) · due time present · due time wide · raw encoding · optional fields · queue (2 bits)
+//! 1      slack: unused bytes at the end (6 bits) · frequency (2 bits)
+//! 2      length of the key; the keys above 255 bytes live in the object
+//! 3–4    access clock: seconds, wrapping after 18 hours; for OBJECT IDLETIME alone
+//! 5–8    previous in the queue     9–12   next in the queue
+//! 13–    due time: absent, 5 bytes (ms since 2026) or 8 bytes (Unix ms); then key; then value or object number
+//! ```
+//! The bit for optional fields is unused as yet: stale window, write stamp, tags, version and rule id will stand
+//! between due time and key, so that an entry without them pays nothing for them.
+
+use super::arena::Handle;
+
+/// Bytes before the due time.
+pub const HEADER_BYTES: usize = 13;
+/// Longest key that is stored in the entry itself.
+pub const INLINE_KEY_MAX: usize = 255;
+/// Highest frequency that is counted.
+pub const FREQUENCY_MAX: u8 = 3;
+
+const KIND_MASK: u8 = 0b11;
+const DUE: u8 = 1 << 2;
+const DUE_WIDE: u8 = 1 << 3;
+const RAW: u8 = 1 << 4;
+const QUEUE_SHIFT: u8 = 6;
+const SLACK_MASK: u8 = 0b11_1111;
+const FREQUENCY_SHIFT: u8 = 6;
+
+/// 2026-01-01T00:00:00Z in Unix ms: narrow due times count from here and last until 2060.
+const DUE_EPOCH_MS: u64 = 1_767_225_600_000;
+const DUE_NARROW_LIMIT: u64 = 1 << 40;
+
+const _: () = assert!(super::arena::class_bytes(super::arena::CLASS_COUNT - 1) == 4096);
+const _: () = assert!(SLACK_MASK as usize >= 32);
+
+/// What the bytes after the key are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// The string itself.
+    Inline = 1,
+    /// The number of an object (4 bytes).
+    Object = 2,
+}
+
+/// The queue an entry stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Queue {
+    /// None: the policy does not evict it.
+    None = 0,
+    /// The small queue, where new entries prove themselves.
+    Small = 1,
+    /// The main queue.
+    Main = 2,
+}
+
+/// How a due time is laid out.
+fn due_bytes(flags: u8) -> usize {
+    match flags & (DUE | DUE_WIDE) {
+        0 => 0,
+        DUE => 5,
+        _ => 8,
+    }
+}
+
+fn due_flags(due_ms: Option<u64>) -> u8 {
+    match due_ms {
+        None => 0,
+        Some(due_ms) if due_ms.wrapping_sub(DUE_EPOCH_MS) < DUE_NARROW_LIMIT => DUE,
+        Some(_) => DUE | DUE_WIDE,
+    }
+}
+
+/// Bytes that an entry needs.
+pub fn entry_bytes(key_bytes: usize, due_ms: Option<u64>, payload_bytes: usize) -> usize {
+    HEADER_BYTES + due_bytes(due_flags(due_ms)) + key_bytes + payload_bytes
+}
+
+/// What [`write`] puts into a slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// Whether `payload` is a string or an object's number.
+    pub kind: Kind,
+    /// The key; empty if the object holds it.
+    pub key: &'a [u8],
+    /// When the entry is due, in Unix ms.
+    pub due_ms: Option<u64>,
+    /// The bytes after the key.
+    pub payload: &'a [u8],
+    /// The string was edited in place, and its encoding is "raw" whatever it holds.
+    pub raw: bool,
+}
+
+/// Writes everything but queue, frequency, access clock and links, which stay as they are.
+pub fn write(slot: &mut [u8], content: Content<'_>) {
+    let due_flags = due_flags(content.due_ms);
+    let due_bytes = due_bytes(due_flags);
+    let key_at = HEADER_BYTES + due_bytes;
+    let payload_at = key_at + content.key.len();
+    let end = payload_at + content.payload.len();
+    let slack = (slot.len() - end) as u8;
+    debug_assert!(slack <= SLACK_MASK);
+    let raw = if content.raw { RAW } else { 0 };
+    slot[0] = (slot[0] & (0b11 << QUEUE_SHIFT)) | content.kind as u8 | due_flags | raw;
+    slot[1] = (slot[1] & !SLACK_MASK) | slack;
+    slot[2] = content.key.len() as u8;
+    if let Some(due_ms) = content.due_ms {
+        let stored = if due_bytes == 5 { due_ms - DUE_EPOCH_MS } else { due_ms };
+        slot[HEADER_BYTES..key_at].copy_from_slice(&stored.to_le_bytes()[..due_bytes]);
+    }
+    slot[key_at..payload_at].copy_from_slice(content.key);
+    slot[payload_at..end].copy_from_slice(content.payload);
+}
+
+/// Clears queue, frequency and links of a slot that was just allocated.
+pub fn reset(slot: &mut [u8], clock: u16) {
+    slot[0] = 0;
+    slot[1] = 0;
+    slot[3..5].copy_from_slice(&clock.to_le_bytes());
+    set_links(slot, Handle::NONE, Handle::NONE);
+}
+
+/// Takes over queue, frequency, access clock and links from another entry's slot.
+pub fn adopt(slot: &mut [u8], from: &[u8; HEADER_BYTES]) {
+    slot[0] = from[0] & (0b11 << QUEUE_SHIFT);
+    slot[1] = from[1] & !SLACK_MASK;
+    slot[3..HEADER_BYTES].copy_from_slice(&from[3..HEADER_BYTES]);
+}
+
+/// The header's bytes.
+pub fn header(slot: &[u8]) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header.copy_from_slice(&slot[..HEADER_BYTES]);
+    header
+}
+
+/// What the payload is.
+#[inline]
+pub fn kind(slot: &[u8]) -> Kind {
+    if slot[0] & KIND_MASK == Kind::Inline as u8 { Kind::Inline } else { Kind::Object }
+}
+
+/// The key as far as the entry holds it; empty means that the object holds it (or that the key is empty).
+#[inline]
+pub fn key(slot: &[u8]) -> &[u8] {
+    let at = HEADER_BYTES + due_bytes(slot[0]);
+    &slot[at..at + slot[2] as usize]
+}
+
+/// The bytes after the key.
+#[inline]
+pub fn payload(slot: &[u8]) -> &[u8] {
+    let at = HEADER_BYTES + due_bytes(slot[0]) + slot[2] as usize;
+    &slot[at..slot.len() - (slot[1] & SLACK_MASK) as usize]
+}
+
+/// The bytes after the key, to be changed without changing their number.
+#[inline]
+pub fn payload_mut(slot: &mut [u8]) -> &mut [u8] {
+    let at = HEADER_BYTES + due_bytes(slot[0]) + slot[2] as usize;
+    let end = slot.len() - (slot[1] & SLACK_MASK) as usize;
+    &mut slot[at..end]
+}
+
+/// The object's number, of an entry of [`Kind::Object`].
+#[inline]
+pub fn object(slot: &[u8]) -> u32 {
+    let payload = payload(slot);
+    u32::from_le_bytes([payload[0], payload[1], payload[2], payload[3]])
+}
+
+/// When the entry is due, in Unix ms.
+#[inline]
+pub fn due_ms(slot: &[u8]) -> Option<u64> {
+    let mut stored = [0; 8];
+    match due_bytes(slot[0]) {
+        0 => None,
+        5 => {
+            stored[..5].copy_from_slice(&slot[HEADER_BYTES..HEADER_BYTES + 5]);
+            Some(u64::from_le_bytes(stored) + DUE_EPOCH_MS)
+        }
+        _ => {
+            stored.copy_from_slice(&slot[HEADER_BYTES..HEADER_BYTES + 8]);
+            Some(u64::from_le_bytes(stored))
+        }
+    }
+}
+
+/// Whether the string was edited in place.
+pub fn is_raw(slot: &[u8]) -> bool {
+    slot[0] & RAW != 0
+}
+
+/// The queue the entry stands in.
+#[inline]
+pub fn queue(slot: &[u8]) -> Queue {
+    match slot[0] >> QUEUE_SHIFT {
+        1 => Queue::Small,
+        2 => Queue::Main,
+        _ => Queue::None,
+    }
+}
+
+/// Says which queue the entry stands in.
+#[inline]
+pub fn set_queue(slot: &mut [u8], queue: Queue) {
+    slot[0] = (slot[0] & !(0b11 << QUEUE_SHIFT)) | ((queue as u8) << QUEUE_SHIFT);
+}
+
+/// How often the entry was hit since it was last weighed, up to [`FREQUENCY_MAX`].
+#[inline]
+pub fn frequency(slot: &[u8]) -> u8 {
+    slot[1] >> FREQUENCY_SHIFT
+}
+
+/// Sets the frequency.
+#[inline]
+pub fn set_frequency(slot: &mut [u8], frequency: u8) {
+    slot[1] = (slot[1] & SLACK_MASK) | (frequency << FREQUENCY_SHIFT);
+}
+
+/// Notes an access: frequency up by one, access clock set.
+#[inline]
+pub fn touch(slot: &mut [u8], clock: u16) {
+    if frequency(slot) < FREQUENCY_MAX {
+        slot[1] += 1 << FREQUENCY_SHIFT;
+    }
+    slot[3..5].copy_from_slice(&clock.to_le_bytes());
+}
+
+/// The access clock.
+pub fn access_clock(slot: &[u8]) -> u16 {
+    u16::from_le_bytes([slot[3], slot[4]])
+}
+
+fn link(slot: &[u8], at: usize) -> Handle {
+    Handle::from_bits(u32::from_le_bytes([slot[at], slot[at + 1], slot[at + 2], slot[at + 3]]))
+}
+
+/// The neighbour towards the head of the queue.
+#[inline]
+pub fn previous(slot: &[u8]) -> Handle {
+    link(slot, 5)
+}
+
+/// The neighbour towards the tail of the queue.
+#[inline]
+pub fn next(slot: &[u8]) -> Handle {
+    link(slot, 9)
+}
+
+/// Sets the neighbour towards the head.
+#[inline]
+pub fn set_previous(slot: &mut [u8], handle: Handle) {
+    slot[5..9].copy_from_slice(&handle.bits().to_le_bytes());
+}
+
+/// Sets the neighbour towards the tail.
+#[inline]
+pub fn set_next(slot: &mut [u8], handle: Handle) {
+    slot[9..13].copy_from_slice(&handle.bits().to_le_bytes());
+}
+
+/// Sets both neighbours.
+#[inline]
+pub fn set_links(slot: &mut [u8], previous: Handle, next: Handle) {
+    set_previous(slot, previous);
+    set_next(slot, next);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for due in [
+            None,
+            Some(5),
+            Some(DUE_EPOCH_MS),
+            Some(DUE_EPOCH_MS + DUE_NARROW_LIMIT),
+            Some(1_800_000_000_123),
+        ] {
+            let mut slot = vec![0xAA; entry_bytes(3, due, 5) + 1];
+            reset(&mut slot, 77);
+            set_queue(&mut slot, Queue::Main);
+            set_frequency(&mut slot, 2);
+            set_links(&mut slot, Handle::from_bits(1), Handle::from_bits(2));
+            write(
+                &mut slot,
+                Content { kind: Kind::Inline, key: b"abc", due_ms: due, payload: b"12345", raw: true },
+            );
+            assert_eq!((key(&slot), payload(&slot), due_ms(&slot)), (&b"abc"[..], &b"12345"[..], due));
+            assert_eq!(
+                (kind(&slot), queue(&slot), frequency(&slot), is_raw(&slot)),
+                (Kind::Inline, Queue::Main, 2, true)
+            );
+            assert_eq!(
+                (previous(&slot), next(&slot), access_clock(&slot)),
+                (Handle::from_bits(1), Handle::from_bits(2), 77)
+            );
+            touch(&mut slot, 78);
+            touch(&mut slot, 79);
+            assert_eq!((frequency(&slot), access_clock(&slot), payload(&slot)), (3, 79, &b"12345"[..]));
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! All shards behind their locks, and the memory budget over them.
+//!
+//! Locks are taken in ascending order of shards, never two at a time but through [`Keyspace::lock_set`]. Room is made
+//! before a write takes its own lock, so that a full shard can take from a fuller one without holding two.
+//!
+//! Memory: every shard publishes what it holds when its lock is released; their sum is compared with the budget by one
+//! atomic load a write. Free slots in blocks count as room up to a sixteenth of the budget: beyond that they count as
+//! used, until the blocks are emptied.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+
+use super::db::{Db, Removals};
+use super::key::Layout;
+use super::object::{BACKGROUND_DROP_BYTES, Object};
+use super::policy::Policy;
+use crate::base::limits::{DATABASES_MAX, SHARDS_MAX};
+use crate::base::lock::{Mutex, MutexGuard};
+use crate::base::rng::Rng;
+
+/// Evictions in one slice, that is under one hold of a shard's lock.
+const EVICTIONS_A_SLICE: usize = 64;
+/// Slices that every write may take, and the bytes of a write that allow it one more.
+const SLICES_MIN: usize = 64;
+const SLICE_BYTES: usize = 4096;
+/// Due entries removed under one hold of a shard's lock: about 20 µs.
+const EXPIRED_A_SLICE: usize = 64;
+/// Databases and objects that wait to be dropped in the background.
+const DROP_QUEUE_MAX: usize = 1024;
+/// Free slots count as room up to the budget divided by this.
+const REUSABLE_SHARE: i64 = 16;
+
+/// One shard: the same slots of every database.
+#[derive(Debug)]
+pub struct Shard {
+    dbs: [Option<Box<Db>>; DATABASES_MAX],
+    layout: Layout,
+    policy: Policy,
+    rng: Rng,
+    removals: Removals,
+}
+
+impl Shard {
+    fn new(layout: Layout, policy: Policy, seed: u64) -> Self {
+        let removals = Removals::default();
+        Self { dbs: Default::default(), layout, policy, rng: Rng::seeded(seed), removals }
+    }
+
+    /// A database's part in this shard, made when it is first asked for.
+    #[inline]
+    pub fn db(&mut self, number: usize) -> &mut Db {
+        let Self { dbs, layout, policy, .. } = self;
+        dbs[number].get_or_insert_with(|| Box::new(Db::new(layout.clone(), *policy)))
+    }
+
+    /// A database's part if it was ever written to.
+    #[inline]
+    pub fn db_if_any(&mut self, number: usize) -> Option<&mut Db> {
+        self.dbs[number].as_deref_mut()
+    }
+
+    /// Databases that were written to, with their numbers.
+    pub fn dbs(&self) -> impl Iterator<Item = (usize, &Db)> {
+        self.dbs.iter().enumerate().filter_map(|(number, db)| Some((number, db.as_deref()?)))
+    }
+
+    /// Takes a whole database away, leaving an empty one; O(1) but for watched keys.
+    pub fn take(&mut self, number: usize) -> Option<Box<Db>> {
+        let mut taken = self.dbs[number].take()?;
+        self.removals.expired += taken.removals.expired;
+        self.removals.evicted += taken.removals.evicted;
+        let watched = taken.take_watched();
+        if !watched.is_empty() {
+            self.db(number).adopt_watched(watched, Some(&taken));
+        }
+        Some(taken)
+    }
+
+    /// Exchanges two databases; transactions that watch a key of either are told.
+    pub fn swap(&mut self, a: usize, b: usize) {
+        let (watched_a, watched_b) = (self.db(a).take_watched(), self.db(b).take_watched());
+        self.dbs.swap(a, b);
+        for (number, other, watched) in [(a, b, watched_a), (b, a, watched_b)] {
+            if !watched.is_empty() {
+                let aside = self.dbs[other].take();
+                self.db(number).adopt_watched(watched, aside.as_deref());
+                self.dbs[other] = aside;
+            }
+        }
+    }
+
+    /// Entries removed by expiry and eviction since the start.
+    pub fn removals(&self) -> Removals {
+        self.dbs().fold(self.removals, |sum, (_, db)| Removals {
+            expired: sum.expired + db.removals.expired,
+            evicted: sum.evicted + db.removals.evicted,
+        })
+    }
+
+    fn used(&self) -> Used {
+        self.dbs().fold(Used::default(), |sum, (_, db)| Used {
+            bytes: sum.bytes + db.used_bytes() as i64,
+            reusable: sum.reusable + db.reusable_bytes() as i64,
+        })
+    }
+
+    fn take_garbage(&mut self) -> Vec<Object> {
+        let mut garbage = Vec::new();
+        for db in self.dbs.iter_mut().flatten().filter(|db| !db.garbage.is_empty()) {
+            garbage.append(&mut db.garbage);
+        }
+        garbage
+    }
+
+    /// Evicts until `bytes` were freed or the slice is full; false if nothing may go.
+    fn evict_bytes(&mut self, bytes: i64) -> bool {
+        let mut freed = 0;
+        for evicted in 0..EVICTIONS_A_SLICE {
+            if freed >= bytes {
+                break;
+            }
+            match self.evict() {
+                Some(bytes) => freed += bytes as i64,
+                None => return evicted > 0,
+            }
+        }
+        true
+    }
+
+    /// Evicts from the database that holds most; bytes freed, or nothing if nothing may go.
+    fn evict(&mut self) -> Option<usize> {
+        let Self { dbs, rng, .. } = self;
+        let mut by_size: Vec<&mut Box<Db>> = dbs.iter_mut().flatten().collect();
+        by_size.sort_unstable_by_key(|db| std::cmp::Reverse(db.used_bytes()));
+        by_size.into_iter().find_map(|db| db.evict(rng))
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Used {
+    bytes: i64,
+    reusable: i64,
+}
+
+#[derive(Debug)]
+#[repr(align(128))]
+struct Cell {
+    shard: Mutex<Shard>,
+    /// What the shard last published, in bytes.
+    used: AtomicI64,
+    reusable: AtomicI64,
+}
+
+/// What waits for the background thread.
+#[derive(Debug)]
+enum Dropped {
+    Db(Box<Db>),
+    Object(Object),
+}
+
+/// The whole keyspace; see the module.
+#[derive(Debug)]
+pub struct Keyspace {
+    layout: Layout,
+    cells: Box<[Cell]>,
+    used: AtomicI64,
+    reusable: AtomicI64,
+    /// Budget in bytes; 0 is none.
+    limit: AtomicU64,
+    policy: Mutex<Policy>,
+    evicts: AtomicBool,
+    dropper: SyncSender<Dropped>,
+    /// Databases and objects that the background thread has not dropped yet.
+    drops_pending: Arc<AtomicUsize>,
+}
+
+/// There is no room and nothing may be evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+impl Keyspace {
+    /// A keyspace of `layout.shards()` shards, and the thread that drops what is large.
+    pub fn new(layout: Layout, policy: Policy, limit_bytes: u64, seed: u64) -> Self {
+        assert!(layout.shards() <= SHARDS_MAX);
+        let cells = (0..layout.shards() as u64)
+            .map(|number| Cell {
+                shard: Mutex::new(Shard::new(layout.clone(), policy, seed ^ number)),
+                used: AtomicI64::new(0),
+                reusable: AtomicI64::new(0),
+            })
+            .collect();
+        let drops_pending = Arc::new(AtomicUsize::new(0));
+        Self {
+            layout,
+            cells,
+            used: AtomicI64::new(0),
+            reusable: AtomicI64::new(0),
+            limit: AtomicU64::new(limit_bytes),
+            policy: Mutex::new(policy),
+            evicts: AtomicBool::new(policy != Policy::NoEviction),
+            dropper: spawn_dropper(Arc::clone(&drops_pending)),
+            drops_pending,
+        }
+    }
+
+    /// How keys spread over shards.
+    #[inline]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Locks one shard.
+    #[inline]
+    pub fn lock(&self, shard: usize) -> Guard<'_> {
+        let cell = &self.cells[shard];
+        Guard { keyspace: self, cell, shard: Some(cell.shard.lock()), number: shard }
+    }
+
+    /// Locks the shards whose bits are set, in ascending order.
+    pub fn lock_set(&self, mut mask: u64) -> Vec<Guard<'_>> {
+        let mut guards = Vec::with_capacity(mask.count_ones() as usize);
+        while mask != 0 {
+            guards.push(self.lock(mask.trailing_zeros() as usize));
+            mask &= mask - 1;
+        }
+        guards
+    }
+
+    /// A mask of all shards.
+    pub fn all(&self) -> u64 {
+        u64::MAX >> (64 - self.cells.len())
+    }
+
+    /// Bytes that all entries and their structures keep resident, free slots included.
+    pub fn used_bytes(&self) -> u64 {
+        self.used.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// Bytes of free slots that will be filled before memory grows.
+    pub fn reusable_bytes(&self) -> u64 {
+        self.reusable.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// The budget in bytes; 0 is none.
+    pub fn limit_bytes(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the budget; what is too much goes with the next writes and ticks.
+    pub fn set_limit_bytes(&self, limit_bytes: u64) {
+        self.limit.store(limit_bytes, Ordering::Relaxed);
+    }
+
+    /// Changes the eviction policy of every database.
+    pub fn set_policy(&self, policy: Policy) {
+        let mut current = self.policy.lock();
+        *current = policy;
+        self.evicts.store(policy != Policy::NoEviction, Ordering::Relaxed);
+        for number in 0..self.cells.len() {
+            let mut shard = self.lock(number);
+            shard.policy = policy;
+            shard.dbs.iter_mut().flatten().for_each(|db| db.set_policy(policy));
+        }
+    }
+
+    /// Databases and large values that wait to be dropped.
+    pub fn drops_pending(&self) -> usize {
+        self.drops_pending.load(Ordering::Relaxed)
+    }
+
+    /// Hands a database that was taken out to the background thread.
+    pub fn drop_db(&self, db: Box<Db>) {
+        self.drop_later(Dropped::Db(db));
+    }
+
+    fn drop_later(&self, dropped: Dropped) {
+        self.drops_pending.fetch_add(1, Ordering::Relaxed);
+        // A full queue means that drops come faster than one thread can do them: then whoever causes them pays.
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.dropper.try_send(dropped) {
+            self.drops_pending.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether memory is over the budget, by one or two atomic loads.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        self.excess_bytes() > 0
+    }
+
+    /// Bytes above the budget; negative is room.
+    #[inline]
+    fn excess_bytes(&self) -> i64 {
+        let limit = self.limit.load(Ordering::Relaxed) as i64;
+        if limit == 0 {
+            return i64::MIN;
+        }
+        let used = self.used.load(Ordering::Relaxed);
+        if used <= limit {
+            return used - limit;
+        }
+        let room = self.reusable.load(Ordering::Relaxed).min(limit / REUSABLE_SHARE);
+        used - room - limit
+    }
+
+    /// Makes room for a write to `shard` that will add about `wanted_bytes`. No lock may be held.
+    ///
+    /// The work is bounded by what the write adds: if the bound is reached first, the write goes on and the next ones
+    /// and the ticks evict further. It is refused only where nothing may be evicted.
+    pub fn make_room(&self, shard: usize, wanted_bytes: usize) -> Result<(), OutOfMemory> {
+        let wanted = wanted_bytes.min(i64::MAX as usize / 2) as i64;
+        if self.excess_bytes().saturating_add(wanted) <= 0 {
+            return Ok(());
+        }
+        if !self.evicts.load(Ordering::Relaxed) {
+            return if self.is_over() { Err(OutOfMemory) } else { Ok(()) };
+        }
+        let limit = self.limit_bytes() as i64;
+        if wanted > limit {
+            return Err(OutOfMemory);
+        }
+        let mut tried = 0u64;
+        for _ in 0..SLICES_MIN + wanted_bytes / SLICE_BYTES {
+            let Some(victim) = self.victim_shard(shard, tried) else { return Err(OutOfMemory) };
+            let mut guard = self.lock(victim);
+            // Free slots beyond what counts as room are won back by emptying blocks, not by evicting more.
+            let fragmented = self.reusable.load(Ordering::Relaxed) > limit / REUSABLE_SHARE;
+            if !(fragmented && guard.compact_if_sparse()) {
+                let excess = self.excess_bytes().saturating_add(wanted);
+                if !guard.evict_bytes(excess) {
+                    tried |= 1 << victim;
+                }
+            }
+            drop(guard);
+            if self.excess_bytes().saturating_add(wanted) <= 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The shard to take from: the writer's own unless it holds much less than its share, then the fullest.
+    fn victim_shard(&self, own: usize, tried: u64) -> Option<usize> {
+        let used = |number: usize| self.cells[number].used.load(Ordering::Relaxed);
+        let mean = self.used.load(Ordering::Relaxed) / self.cells.len() as i64;
+        if tried >> own & 1 == 0 && used(own) >= mean - mean / 8 {
+            return Some(own);
+        }
+        (0..self.cells.len()).filter(|number| tried >> number & 1 == 0).max_by_key(|&number| used(number))
+    }
+
+    /// One slice of background work on one shard: due entries, budget, sparse blocks, queues. True if there is more.
+    pub fn sweep(&self, shard: usize, now_ms: u64, expire: bool) -> bool {
+        let mut guard = self.lock(shard);
+        let mut more = false;
+        for db in guard.dbs.iter_mut().flatten() {
+            more |= expire && db.expire(now_ms, EXPIRED_A_SLICE) == EXPIRED_A_SLICE;
+            more |= db.rebuild_slice();
+        }
+        more |= guard.compact_if_sparse();
+        drop(guard);
+        if self.is_over() && self.evicts.load(Ordering::Relaxed) {
+            more |= self.make_room(shard, 0).is_ok();
+        }
+        more
+    }
+
+    /// Entries of a database, those included that are due but not removed yet.
+    pub fn entries(&self, db: usize) -> usize {
+        (0..self.cells.len()).map(|shard| self.lock(shard).db_if_any(db).map_or(0, |db| db.entries())).sum()
+    }
+
+    fn publish(&self, cell: &Cell, used: Used) {
+        let before = cell.used.swap(used.bytes, Ordering::Relaxed);
+        if before != used.bytes {
+            self.used.fetch_add(used.bytes - before, Ordering::Relaxed);
+        }
+        let before = cell.reusable.swap(used.reusable, Ordering::Relaxed);
+        if before != used.reusable {
+            self.reusable.fetch_add(used.reusable - before, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Shard {
+    /// Empties sparse blocks while free slots exceed a sixteenth of what is used; true if there is more to do.
+    fn compact_if_sparse(&mut self) -> bool {
+        const FREE_MIN_BYTES: usize = 128 * 1024;
+        let mut more = false;
+        for db in self.dbs.iter_mut().flatten() {
+            let free = db.reusable_bytes();
+            if free > FREE_MIN_BYTES && free > db.used_bytes() / (REUSABLE_SHARE as usize * 2) {
+                more |= db.compact_slice();
+            }
+        }
+        more
+    }
+}
+
+/// A locked shard. When it is released, what the shard holds is published and what was removed is dropped.
+#[derive(Debug)]
+pub struct Guard<'a> {
+    keyspace: &'a Keyspace,
+    cell: &'a Cell,
+    shard: Option<MutexGuard<'a, Shard>>,
+    number: usize,
+}
+
+impl Guard<'_> {
+    /// The shard's number.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+}
+
+impl std::ops::Deref for Guard<'_> {
+    type Target = Shard;
+    #[inline]
+    fn deref(&self) -> &Shard {
+        self.shard.as_deref().expect("a guard holds its shard until it is dropped")
+    }
+}
+
+impl std::ops::DerefMut for Guard<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Shard {
+        self.shard.as_deref_mut().expect("a guard holds its shard until it is dropped")
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        let garbage = self.take_garbage();
+        let used = self.used();
+        if used.bytes != self.cell.used.load(Ordering::Relaxed)
+            || used.reusable != self.cell.reusable.load(Ordering::Relaxed)
+        {
+            self.keyspace.publish(self.cell, used);
+        }
+        self.shard = None;
+        for object in garbage {
+            if object.heap_bytes() > BACKGROUND_DROP_BYTES {
+                self.keyspace.drop_later(Dropped::Object(object));
+            }
+        }
+    }
+}
+
+fn spawn_dropper(pending: Arc<AtomicUsize>) -> SyncSender<Dropped> {
+    let (sender, receiver) = sync_channel::<Dropped>(DROP_QUEUE_MAX);
+    let spawned = std::thread::Builder::new().name("larder-drop".into()).spawn(move || {
+        for dropped in receiver {
+            match dropped {
+                Dropped::Db(db) => drop(db),
+                Dropped::Object(object) => drop(object),
+            }
+            pending.fetch_sub(1, Ordering::Relaxed);
+        }
+    });
+    // Without the thread the receiver is gone and everything is dropped where it falls.
+    drop(spawned);
+    sender
+}

@@ -1,0 +1,26 @@
+//! Layer 1: the keyspace. Entries, their index, expiry and eviction, behind one lock a shard.
+//!
+//! It knows neither RESP nor configuration nor sockets, and never asks for the time: every call that needs it is
+//! handed `now_ms`. What a mutation frees is handed back so that it can be dropped after the lock is released.
+//!
+//! ```text
+//! keyspace  shards behind locks, the memory budget over them
+//! shard     sixteen databases, garbage
+//! db        one database in one shard: keeps index, queues, expiry and bytes in step
+//! arena     blocks of equal slots that hold the entries      entry    the bytes of one entry
+//! index     slot → segments of (tag, handle)                 expiry   handles in order of their due time
+//! queues    the two FIFO queues of S3-FIFO                   ghost    fingerprints of what was evicted
+//! ```
+
+pub mod arena;
+pub mod db;
+pub mod entry;
+pub mod expiry;
+pub mod ghost;
+pub mod index;
+pub mod key;
+pub mod keyspace;
+pub mod object;
+pub mod policy;
+pub mod queues;
+pub mod sweep;

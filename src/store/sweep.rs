@@ -1,0 +1,213 @@
+//! Work that a database does in bounded slices: expiry, eviction, emptying of sparse blocks, queue rebuilding.
+//!
+//! Nothing here runs longer than its bound, because it runs under the shard's lock.
+
+use super::arena::Handle;
+use super::db::{Db, Found, footprint};
+use super::entry::{self, Queue};
+use super::policy::Policy;
+use crate::base::rng::Rng;
+
+/// Blocks looked at for a sparse one in one slice.
+const BLOCKS_SEARCHED: usize = 256;
+/// Entries that one slice of block emptying moves at most.
+const MOVES_MAX: usize = 64;
+/// Entries that one slice of the queue rebuilding visits at most.
+const REBUILD_MAX: usize = 1024;
+/// Blocks emptier than this (in eighths) are worth emptying.
+const SPARSE_EIGHTHS: usize = 7;
+
+/// Where the emptying of sparse blocks stands.
+#[derive(Debug, Default)]
+pub struct Compaction {
+    /// Block at which the search goes on.
+    cursor: usize,
+    /// The sparsest block of the present search and its live share in 1/1024.
+    best: Option<(usize, usize)>,
+    /// Blocks searched since the last choice.
+    searched: usize,
+    /// The block that is being emptied, and the slot to go on at.
+    victim: Option<(usize, usize)>,
+}
+
+impl Db {
+    /// Removes entries that are due, at most `max`; says how many.
+    pub fn expire(&mut self, now_ms: u64, max: usize) -> usize {
+        let mut due = std::mem::take(&mut self.handles);
+        due.clear();
+        let arena = &self.arena;
+        self.expiry.take_due(now_ms, max, &mut due, |handle| entry::due_ms(arena.slot(handle)).unwrap_or(0));
+        for &handle in &due {
+            if let Some((hashed, found)) = self.found_at(handle) {
+                self.removals.expired += 1;
+                self.remove_unindexed(hashed, found);
+            }
+        }
+        let count = due.len();
+        self.handles = due;
+        count
+    }
+
+    /// Removes one entry as the policy says; gives the bytes of slot and object it had, or nothing if there is no entry
+    /// that may go.
+    pub fn evict(&mut self, rng: &mut Rng) -> Option<usize> {
+        let handle = match self.policy {
+            Policy::NoEviction => None,
+            Policy::AllkeysRandom => self.random_handle(rng),
+            Policy::VolatileRandom => self.expiry.sample(rng.next_u64()),
+            Policy::VolatileTtl => {
+                let arena = &self.arena;
+                self.expiry.earliest(|handle| entry::due_ms(arena.slot(handle)).unwrap_or(0))
+            }
+            _ => {
+                let objects = &self.objects;
+                self.queues.victim(&mut self.arena, |arena, handle| footprint(arena, objects, handle))
+            }
+        }?;
+        let queue = entry::queue(self.arena.slot(handle));
+        let bytes = self.footprint(handle);
+        let (hashed, found) = self.found_at(handle)?;
+        self.remove(hashed, found);
+        if !matches!(self.policy, Policy::AllkeysRandom | Policy::VolatileRandom | Policy::VolatileTtl) {
+            self.queues.remember(if queue == Queue::None { Queue::Small } else { queue }, hashed.hash);
+        }
+        self.removals.evicted += 1;
+        Some(bytes)
+    }
+
+    /// An entry at random, about evenly; it may be due.
+    pub fn random(&self, rng: &mut Rng) -> Option<Found> {
+        let handle = self.random_handle(rng)?;
+        Some(self.found_at(handle)?.1)
+    }
+
+    /// The key of an entry.
+    pub fn key(&self, found: Found) -> &[u8] {
+        self.key_of(found.handle)
+    }
+
+    /// Picks the fullest of a few slots, in proportion to their entries, then an entry of it.
+    fn random_handle(&self, rng: &mut Rng) -> Option<Handle> {
+        const SLOTS_TRIED: usize = 8;
+        let slots = self.layout.slots_per_shard() as u64;
+        let mut chosen = None;
+        let mut seen = 0;
+        for _ in 0..SLOTS_TRIED {
+            let start = rng.below(slots) as u32;
+            let slot = self.index.next_occupied(start).or_else(|| self.index.next_occupied(0))?;
+            let entries = self.index.slot_len(slot) as u64;
+            seen += entries;
+            if rng.below(seen) < entries {
+                chosen = Some(slot);
+            }
+        }
+        self.index.sample(chosen?, rng.next_u64())
+    }
+
+    /// Changes the policy. The queues are brought in line by [`Db::rebuild_slice`].
+    pub fn set_policy(&mut self, policy: Policy) {
+        let membership_changes = policy.is_volatile() != self.policy.is_volatile();
+        self.policy = policy;
+        self.queues.set_fixed(policy.is_lfu());
+        if membership_changes {
+            self.rebuild = Some(0);
+        }
+    }
+
+    /// Brings a bounded number of entries in line with a changed policy; true while there is more to do.
+    pub fn rebuild_slice(&mut self) -> bool {
+        let Some(mut block) = self.rebuild else { return false };
+        let mut visited = 0;
+        while visited < REBUILD_MAX {
+            if block >= self.arena.block_count() {
+                self.rebuild = None;
+                return false;
+            }
+            let mut handles = std::mem::take(&mut self.handles);
+            handles.clear();
+            handles.extend(self.arena.used_slots(block, 0));
+            for &handle in &handles {
+                let bytes = self.footprint(handle);
+                self.requeue(handle, bytes);
+            }
+            visited += handles.len().max(1);
+            self.handles = handles;
+            block += 1;
+        }
+        self.rebuild = Some(block);
+        true
+    }
+
+    /// Moves a bounded number of entries out of a sparse block so that its memory can be given back or serve another
+    /// size class; says whether there was anything worth doing.
+    pub fn compact_slice(&mut self) -> bool {
+        let Some((block, from)) = self.compaction.victim else { return self.choose_victim() };
+        let mut handles = std::mem::take(&mut self.handles);
+        handles.clear();
+        handles.extend(self.arena.used_slots(block, from).take(MOVES_MAX));
+        let finished = handles.len() < MOVES_MAX;
+        let mut moved_all = true;
+        for &handle in &handles {
+            moved_all &= self.relocate(handle);
+        }
+        let next = handles.last().map_or(from, |handle| (handle.bits() & 0xFFF) as usize + 1);
+        self.handles = handles;
+        self.compaction.victim = Some((block, next));
+        if finished || !moved_all {
+            self.arena.unretire(block);
+            self.compaction.victim = None;
+        }
+        true
+    }
+
+    /// Looks on for the block with the least live share; when all were seen, starts to empty it.
+    fn choose_victim(&mut self) -> bool {
+        let blocks = self.arena.block_count();
+        for _ in 0..BLOCKS_SEARCHED.min(blocks) {
+            let block = self.compaction.cursor % blocks;
+            self.compaction.cursor = block + 1;
+            self.compaction.searched += 1;
+            let (live, slots) = self.arena.occupancy(block);
+            if slots == 0 || live * 8 >= slots * SPARSE_EIGHTHS || !self.arena.has_room_elsewhere(block) {
+                continue;
+            }
+            let share = live * 1024 / slots;
+            if self.compaction.best.is_none_or(|(_, best)| share < best) {
+                self.compaction.best = Some((block, share));
+            }
+        }
+        if self.compaction.searched < blocks {
+            return self.compaction.best.is_some() || blocks > BLOCKS_SEARCHED;
+        }
+        self.compaction.searched = 0;
+        let Some((block, _)) = self.compaction.best.take() else { return false };
+        let (live, slots) = self.arena.occupancy(block);
+        if live == 0 || live * 8 >= slots * SPARSE_EIGHTHS || !self.arena.has_room_elsewhere(block) {
+            return false;
+        }
+        self.arena.retire(block);
+        self.compaction.victim = Some((block, 0));
+        true
+    }
+
+    /// Moves an entry to another slot of its class; false if there is none.
+    fn relocate(&mut self, old: Handle) -> bool {
+        let Some((hashed, found)) = self.found_at(old) else { return false };
+        let Ok(new) = self.arena.allocate(self.arena.class(old)) else { return false };
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        bytes.extend_from_slice(self.arena.slot(old));
+        self.arena.slot_mut(new).copy_from_slice(&bytes);
+        self.scratch = bytes;
+        if let Some(due_ms) = entry::due_ms(self.arena.slot(new)) {
+            self.expiry.remove(due_ms, old);
+            let arena = &self.arena;
+            self.expiry.insert(due_ms, new, |handle| entry::due_ms(arena.slot(handle)).unwrap_or(0));
+        }
+        self.index.replace(hashed, found.place, new);
+        let footprint = self.footprint(new);
+        self.queues.relocated(&mut self.arena, new, footprint, footprint);
+        self.arena.free(old);
+        true
+    }
+}
