@@ -45,21 +45,8 @@ fn every_kind_of_frame_prints_on_one_line() {
 
 #[test]
 fn a_malformed_reply_is_an_error() {
-    for wire in [
-        "",
-        "+OK\n",
-        "$3\r\nab\r\n",
-        "$3\r\nabcd\r\n",
-        "?\r\n",
-        ":x\r\n",
-        "*2\r\n:1\r\n",
-        "\r\n",
-    ] {
-        assert!(
-            decode(wire).starts_with('!'),
-            "{wire:?} gave {}",
-            decode(wire)
-        );
+    for wire in ["", "+OK\n", "$3\r\nab\r\n", "$3\r\nabcd\r\n", "?\r\n", ":x\r\n", "*2\r\n:1\r\n", "\r\n"] {
+        assert!(decode(wire).starts_with('!'), "{wire:?} gave {}", decode(wire));
     }
     let nested = "*1\r\n".repeat(100);
     assert!(decode(&nested).contains("nested too deeply"));
@@ -68,16 +55,10 @@ fn a_malformed_reply_is_an_error() {
 #[test]
 fn a_line_splits_as_redis_splits_it() {
     let split = |text: &str| -> Vec<String> {
-        line::split(text)
-            .iter()
-            .map(|argument| argument.escape_ascii().to_string())
-            .collect()
+        line::split(text).iter().map(|argument| argument.escape_ascii().to_string()).collect()
     };
     assert_eq!(split("SET  k v"), ["SET", "k", "v"]);
-    assert_eq!(
-        split(r#"SET k "a b\x00\n\"" '\x'"#),
-        ["SET", "k", r#"a b\x00\n\""#, r"\\x"]
-    );
+    assert_eq!(split(r#"SET k "a b\x00\n\"" '\x'"#), ["SET", "k", r#"a b\x00\n\""#, r"\\x"]);
     assert_eq!(split(r#"SET k """#), ["SET", "k", ""]);
 }
 

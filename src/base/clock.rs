@@ -21,19 +21,12 @@ impl Clock {
     pub fn system() -> Self {
         let monotonic = quanta::Clock::new();
         let origin = monotonic.now();
-        Self {
-            monotonic,
-            origin,
-            manual_ms: None,
-        }
+        Self { monotonic, origin, manual_ms: None }
     }
 
     /// A clock that stands at `start_ms` (Unix milliseconds) until it is advanced.
     pub fn manual(start_ms: u64) -> Self {
-        Self {
-            manual_ms: Some(Arc::new(AtomicU64::new(start_ms))),
-            ..Self::system()
-        }
+        Self { manual_ms: Some(Arc::new(AtomicU64::new(start_ms))), ..Self::system() }
     }
 
     /// Moves a manual clock forward; a system clock is not affected.
@@ -52,9 +45,9 @@ impl Clock {
     pub fn wall_us(&self) -> u64 {
         match &self.manual_ms {
             Some(manual) => manual.load(Ordering::Relaxed) * 1000,
-            None => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |elapsed| elapsed.as_micros() as u64),
+            None => {
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_micros() as u64)
+            }
         }
     }
 

@@ -11,11 +11,7 @@ pub struct Slot(u16);
 impl Slot {
     /// The slot with this number, if there is one.
     pub const fn new(number: u16) -> Option<Self> {
-        if (number as usize) < SLOT_COUNT {
-            Some(Self(number))
-        } else {
-            None
-        }
+        if (number as usize) < SLOT_COUNT { Some(Self(number)) } else { None }
     }
 
     /// The slot's number, `0..16384`.
@@ -66,11 +62,7 @@ const fn build_tables() -> [[u16; 256]; 4] {
         let mut crc = (byte as u16) << 8;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 0x8000 != 0 {
-                (crc << 1) ^ 0x1021
-            } else {
-                crc << 1
-            };
+            crc = if crc & 0x8000 != 0 { (crc << 1) ^ 0x1021 } else { crc << 1 };
             bit += 1;
         }
         tables[0][byte] = crc;

@@ -32,12 +32,7 @@ impl Client {
         stream.set_read_timeout(Some(REPLY_LIMIT))?;
         stream.set_write_timeout(Some(REPLY_LIMIT))?;
         let reader = BufReader::with_capacity(64 * 1024, stream.try_clone()?);
-        Ok(Client {
-            stream,
-            reader,
-            raw: Vec::new(),
-            pushes: VecDeque::new(),
-        })
+        Ok(Client { stream, reader, raw: Vec::new(), pushes: VecDeque::new() })
     }
 
     /// Switches to RESP3 by HELLO; panics when the server does not agree.
@@ -65,10 +60,7 @@ impl Client {
     #[track_caller]
     pub fn check(&mut self, line: &str, expected: &str) {
         let reply = self.line(line).to_string();
-        assert!(
-            reply == expected,
-            "{line}\n  expected: {expected}\n  got:      {reply}"
-        );
+        assert!(reply == expected, "{line}\n  expected: {expected}\n  got:      {reply}");
     }
 
     /// Each line of `script` that has ` => ` is a [`check`](Self::check); blank lines and lines from `#` are skipped.
@@ -78,9 +70,7 @@ impl Client {
             if row.is_empty() || row.starts_with('#') {
                 continue;
             }
-            let (line, expected) = row
-                .split_once(" => ")
-                .unwrap_or_else(|| panic!("no ` => ` in {row:?}"));
+            let (line, expected) = row.split_once(" => ").unwrap_or_else(|| panic!("no ` => ` in {row:?}"));
             self.check(line.trim(), expected.trim());
         }
     }
@@ -143,9 +133,7 @@ impl Client {
                 Err(error) => {
                     return matches!(
                         error.kind(),
-                        ErrorKind::UnexpectedEof
-                            | ErrorKind::ConnectionReset
-                            | ErrorKind::BrokenPipe
+                        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
                     );
                 }
             }

@@ -85,10 +85,9 @@ impl Frame {
     pub fn pairs(&self) -> Vec<(Frame, Frame)> {
         match self {
             Frame::Map(pairs) => pairs.clone(),
-            Frame::Array(items) if items.len().is_multiple_of(2) => items
-                .chunks(2)
-                .map(|pair| (pair[0].clone(), pair[1].clone()))
-                .collect(),
+            Frame::Array(items) if items.len().is_multiple_of(2) => {
+                items.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
+            }
             other => panic!("expected a map, got {other}"),
         }
     }
@@ -106,9 +105,7 @@ fn read_at_depth(from: &mut impl BufRead, raw: &mut Vec<u8>, depth: usize) -> Re
     let line = read_line(from, raw)?;
     let (kind, rest) = line.split_at(1);
     let items = |from: &mut _, raw: &mut _, count: usize| -> Result<Vec<Frame>> {
-        (0..count)
-            .map(|_| read_at_depth(from, raw, depth + 1))
-            .collect()
+        (0..count).map(|_| read_at_depth(from, raw, depth + 1)).collect()
     };
     Ok(match kind {
         "+" => Frame::Simple(rest.to_owned()),
@@ -126,11 +123,7 @@ fn read_at_depth(from: &mut impl BufRead, raw: &mut Vec<u8>, depth: usize) -> Re
         ">" => Frame::Push(items(from, raw, length(rest)?)?),
         "%" => {
             let flat = items(from, raw, 2 * length(rest)?)?;
-            Frame::Map(
-                flat.chunks(2)
-                    .map(|pair| (pair[0].clone(), pair[1].clone()))
-                    .collect(),
-            )
+            Frame::Map(flat.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
         }
         _ => return Err(invalid(&format!("not a reply: {line:?}"))),
     })
@@ -145,10 +138,7 @@ fn read_line(from: &mut impl BufRead, raw: &mut Vec<u8>) -> Result<String> {
     }
     match line.strip_suffix(b"\r\n") {
         Some(text) if !text.is_empty() => Ok(String::from_utf8_lossy(text).into_owned()),
-        _ => Err(invalid(&format!(
-            "bad line {:?}",
-            String::from_utf8_lossy(line)
-        ))),
+        _ => Err(invalid(&format!("bad line {:?}", String::from_utf8_lossy(line)))),
     }
 }
 
@@ -163,22 +153,19 @@ fn read_body(from: &mut impl BufRead, raw: &mut Vec<u8>, length: usize) -> Resul
 
 fn verbatim(body: Vec<u8>) -> Result<Frame> {
     match (body.get(..3), body.get(3), body.get(4..)) {
-        (Some(format), Some(b':'), Some(text)) => Ok(Frame::Verbatim(
-            String::from_utf8_lossy(format).into_owned(),
-            text.to_vec(),
-        )),
+        (Some(format), Some(b':'), Some(text)) => {
+            Ok(Frame::Verbatim(String::from_utf8_lossy(format).into_owned(), text.to_vec()))
+        }
         _ => Err(invalid("verbatim string without a format")),
     }
 }
 
 fn number(text: &str) -> Result<i64> {
-    text.parse()
-        .map_err(|_| invalid(&format!("not an integer: {text:?}")))
+    text.parse().map_err(|_| invalid(&format!("not an integer: {text:?}")))
 }
 
 fn length(text: &str) -> Result<usize> {
-    text.parse()
-        .map_err(|_| invalid(&format!("not a length: {text:?}")))
+    text.parse().map_err(|_| invalid(&format!("not a length: {text:?}")))
 }
 
 fn invalid(message: &str) -> Error {

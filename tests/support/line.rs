@@ -25,10 +25,7 @@ pub fn split(line: &str) -> Vec<Vec<u8>> {
 }
 
 fn plain(bytes: &[u8], start: usize) -> (Vec<u8>, usize) {
-    let length = bytes[start..]
-        .iter()
-        .take_while(|byte| **byte != b' ')
-        .count();
+    let length = bytes[start..].iter().take_while(|byte| **byte != b' ').count();
     (bytes[start..start + length].to_vec(), start + length)
 }
 
@@ -44,10 +41,7 @@ fn quoted(line: &str, start: usize, quote: u8) -> (Vec<u8>, usize) {
                 at += 1 + width;
             }
             byte if byte == quote => {
-                assert!(
-                    matches!(bytes.get(at + 1), None | Some(b' ')),
-                    "no space after the quote: {line}"
-                );
+                assert!(matches!(bytes.get(at + 1), None | Some(b' ')), "no space after the quote: {line}");
                 return (argument, at + 1);
             }
             byte => {
@@ -65,10 +59,7 @@ fn escape(line: &str, at: usize) -> (u8, usize) {
         b'x' => {
             let digits = line.get(at + 1..at + 3).unwrap_or_default();
             let byte = u8::from_str_radix(digits, 16);
-            (
-                byte.unwrap_or_else(|_| panic!("\\x needs two hex digits: {line}")),
-                3,
-            )
+            (byte.unwrap_or_else(|_| panic!("\\x needs two hex digits: {line}")), 3)
         }
         b'n' => (b'\n', 1),
         b'r' => (b'\r', 1),

@@ -78,11 +78,7 @@ impl Server {
     pub fn connect(&self) -> Client {
         match Client::connect(self.address) {
             Ok(client) => client,
-            Err(error) => panic!(
-                "cannot connect to {}: {error}\n{}",
-                self.address,
-                self.output()
-            ),
+            Err(error) => panic!("cannot connect to {}: {error}\n{}", self.address, self.output()),
         }
     }
 
@@ -106,11 +102,7 @@ impl Server {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return status;
             }
-            assert!(
-                Instant::now() < deadline,
-                "still running after {EXIT_LIMIT:?}:\n{}",
-                self.output()
-            );
+            assert!(Instant::now() < deadline, "still running after {EXIT_LIMIT:?}:\n{}", self.output());
             thread::sleep(POLL_PAUSE);
         }
     }
@@ -135,10 +127,7 @@ impl Drop for Server {
 pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
-        .map_or_else(
-            |error| panic!("no free port: {error}"),
-            |address| address.port(),
-        )
+        .map_or_else(|error| panic!("no free port: {error}"), |address| address.port())
 }
 
 /// Runs `body` on a fresh server twice, over RESP2 and over RESP3.
@@ -156,10 +145,7 @@ pub fn both_protocols(flags: &[&str], body: impl Fn(&Server, &mut Client)) {
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + START_LIMIT;
     while !condition() {
-        assert!(
-            Instant::now() < deadline,
-            "waited {START_LIMIT:?} in vain: {what}"
-        );
+        assert!(Instant::now() < deadline, "waited {START_LIMIT:?} in vain: {what}");
         thread::sleep(POLL_PAUSE);
     }
 }
@@ -179,11 +165,7 @@ fn try_start(program: &str, flags: &[&str]) -> Result<Server, String> {
         .stderr(errors)
         .spawn()
         .map_err(|error| format!("cannot run {program}: {error}"))?;
-    let mut server = Server {
-        child,
-        address,
-        dir,
-    };
+    let mut server = Server { child, address, dir };
     let deadline = Instant::now() + START_LIMIT;
     loop {
         if let Ok(Some(status)) = server.child.try_wait() {
@@ -193,10 +175,7 @@ fn try_start(program: &str, flags: &[&str]) -> Result<Server, String> {
             return Ok(server);
         }
         if Instant::now() > deadline {
-            return Err(format!(
-                "no PONG within {START_LIMIT:?}\n{}",
-                server.output()
-            ));
+            return Err(format!("no PONG within {START_LIMIT:?}\n{}", server.output()));
         }
         thread::sleep(POLL_PAUSE);
     }
@@ -204,9 +183,8 @@ fn try_start(program: &str, flags: &[&str]) -> Result<Server, String> {
 
 /// Any reply counts: a server with a password answers NOAUTH.
 fn answers(address: SocketAddr) -> bool {
-    Client::connect(address).is_ok_and(|mut client| {
-        client.try_send_raw(b"PING\r\n").is_ok() && client.try_receive().is_ok()
-    })
+    Client::connect(address)
+        .is_ok_and(|mut client| client.try_send_raw(b"PING\r\n").is_ok() && client.try_receive().is_ok())
 }
 
 fn own_flags(program: &str) -> &'static [&'static str] {

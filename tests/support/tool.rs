@@ -86,11 +86,7 @@ pub fn run_for(command: &mut Command, input: &[u8], limit: Duration) -> Result<F
     let (stdout, stderr) = (join(stdout), join(stderr));
     let _ = writer.join();
     match status {
-        Some(status) => Ok(Finished {
-            status,
-            stdout,
-            stderr,
-        }),
+        Some(status) => Ok(Finished { status, stdout, stderr }),
         None => Err(format!("{stdout}{stderr}")),
     }
 }
