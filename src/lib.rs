@@ -14,4 +14,5 @@
 #![warn(missing_docs)]
 
 pub mod base;
+pub mod config;
 pub mod store;
