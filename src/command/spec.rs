@@ -34,8 +34,8 @@
 //! Texts (`summary`, `complexity`, history notes) are full sentences in our own words, ending in a full stop.
 //! Names and numbers (arity, flags, key specs, tips, `since`) are Redis's, checked by `tests/table.rs`.
 //!
-//! Rows import `spec::{Group, Spec}`, `spec::arg::Arg`, `spec::flags::{…}`, `spec::key_spec::{KeySpec, …}` and, rarely,
-//! `spec::category`.
+//! Rows import `spec::{Group, Spec}`, `spec::arg::Arg`, `spec::flags::{…}`, `spec::key_spec::{KeySpec, …}` and,
+//! rarely, `spec::category`. A container's HELP is `docs::help_row(…)`.
 //!
 //! This module must never look at a request: what a row means for given arguments is `keys` and `table`.
 
@@ -127,6 +127,28 @@ impl Group {
         }
     }
 
+    /// The heading in lists for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Generic => "Keys",
+            Self::String => "Strings",
+            Self::Bitmap => "Bitmaps",
+            Self::List => "Lists",
+            Self::Hash => "Hashes",
+            Self::Set => "Sets",
+            Self::SortedSet => "Sorted sets",
+            Self::Stream => "Streams",
+            Self::Geo => "Geospatial indexes",
+            Self::HyperLogLog => "HyperLogLogs",
+            Self::PubSub => "Publish and subscribe",
+            Self::Transactions => "Transactions",
+            Self::Scripting => "Scripts",
+            Self::Connection => "Connections",
+            Self::Server => "Server",
+            Self::Cluster => "Cluster",
+        }
+    }
+
     /// The category that a command of this group is in without saying so.
     const fn category(self) -> Categories {
         match self {
@@ -209,6 +231,10 @@ pub struct Spec {
 
 impl Spec {
     /// Starts the row of a command that `handler` runs.
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "a row reads from its name on, and only finish() makes it a Spec"
+    )]
     pub const fn new(name: &'static str, handler: Handler) -> Draft {
         Draft::start(name, Some(handler), &[])
     }

@@ -1,4 +1,5 @@
-//! The argument tree of a row: what COMMAND DOCS prints and syntax lines are made from. It documents; it does not parse.
+//! The argument tree of a row: what COMMAND DOCS prints and syntax lines are made from. It documents; it does not
+//! parse.
 
 /// The type of an argument, as COMMAND DOCS names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,5 +186,49 @@ impl Arg {
         self.multiple = true;
         self.multiple_token = true;
         self
+    }
+
+    /// What a syntax line shows for it.
+    pub const fn display_text(&self) -> &'static str {
+        if self.display.is_empty() {
+            self.name
+        } else {
+            self.display
+        }
+    }
+
+    /// How it is written in a request: `[EX seconds]`, `key [key ...]`, `<ON | OFF>`.
+    pub fn syntax(&self) -> String {
+        let parts = |separator: &str| {
+            let parts: Vec<String> = self.args.iter().map(Self::syntax).collect();
+            parts.join(separator)
+        };
+        let value = match self.kind {
+            ArgType::PureToken => self.token.to_owned(),
+            ArgType::Block => parts(" "),
+            ArgType::OneOf if self.optional && self.token.is_empty() && !self.multiple => {
+                parts(" | ")
+            }
+            ArgType::OneOf => format!("<{}>", parts(" | ")),
+            _ => self.display_text().to_owned(),
+        };
+        let with_token = if self.token.is_empty() || self.kind == ArgType::PureToken {
+            value.clone()
+        } else {
+            format!("{} {value}", self.token)
+        };
+        let mut line = with_token.clone();
+        if self.multiple {
+            let repeated = if self.multiple_token {
+                &with_token
+            } else {
+                &value
+            };
+            line = format!("{line} [{repeated} ...]");
+        }
+        if self.optional {
+            line = format!("[{line}]");
+        }
+        line
     }
 }

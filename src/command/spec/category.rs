@@ -35,3 +35,10 @@ categories! {
     19 TRANSACTION "transaction" "Transactions.";
     20 SCRIPTING "scripting" "Scripts.";
 }
+
+/// The category of this name, in any case and without the `@`.
+pub fn by_name(name: &[u8]) -> Option<Categories> {
+    let mut known = NAMES.iter();
+    let found = known.find(|(_, known)| name.eq_ignore_ascii_case(known.as_bytes()))?;
+    Some(found.0)
+}

@@ -106,7 +106,8 @@ impl KeySpec {
         Self::new(BeginSearch::Index(index)).find_range(last_key, step, 0)
     }
 
-    /// From `index`: the number of keys at offset `key_num_index`, the first key at offset `first_key`, one every `step`.
+    /// From `index`: the number of keys at offset `key_num_index`, the first key at offset `first_key`, and so on
+    /// every `step`.
     pub const fn key_num(index: i32, key_num_index: i32, first_key: i32, step: i32) -> Self {
         Self::new(BeginSearch::Index(index)).find_key_num(key_num_index, first_key, step)
     }
