@@ -47,12 +47,8 @@ pub mod key_spec;
 use crate::command::context::Cx;
 use crate::command::spec::arg::Arg;
 use crate::command::spec::category::Categories;
-use crate::command::spec::flags::{
-    ADMIN, BLOCKING, FAST, Flags, MOVABLEKEYS, PUBSUB, READONLY, WRITE,
-};
-use crate::command::spec::key_spec::{
-    BeginSearch, FindKeys, INCOMPLETE, KeyFlags, KeySpec, NOT_KEY,
-};
+use crate::command::spec::flags::{ADMIN, BLOCKING, FAST, Flags, MOVABLEKEYS, PUBSUB, READONLY, WRITE};
+use crate::command::spec::key_spec::{BeginSearch, FindKeys, INCOMPLETE, KeyFlags, KeySpec, NOT_KEY};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
@@ -255,11 +251,7 @@ impl Spec {
     /// Whether `count` arguments, the name included, satisfy the arity.
     pub const fn accepts(&self, count: usize) -> bool {
         let wanted = self.arity.unsigned_abs() as usize;
-        if self.arity >= 0 {
-            count == wanted
-        } else {
-            count >= wanted
-        }
+        if self.arity >= 0 { count == wanted } else { count >= wanted }
     }
 
     /// Whether a request may name keys (arguments that only route, [`NOT_KEY`], are none).
@@ -284,11 +276,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    const fn start(
-        name: &'static str,
-        handler: Option<Handler>,
-        subcommands: &'static [Spec],
-    ) -> Self {
+    const fn start(name: &'static str, handler: Option<Handler>, subcommands: &'static [Spec]) -> Self {
         Self {
             row: Spec {
                 name,
@@ -433,18 +421,9 @@ impl Draft {
         assert!(!row.since.is_empty(), "a row needs .since(…)");
         assert!(!row.complexity.is_empty(), "a row needs .complexity(…)");
         assert!(!row.summary.is_empty(), "a row needs .summary(…)");
-        assert!(
-            row.reply.is_some() == row.handler.is_some(),
-            "a row needs .reply(…), a container none"
-        );
-        assert!(
-            row.handler.is_some() || !row.subcommands.is_empty(),
-            "a container needs subcommands"
-        );
-        assert!(
-            row.flags & (WRITE | READONLY) != WRITE | READONLY,
-            "a command either writes or only reads"
-        );
+        assert!(row.reply.is_some() == row.handler.is_some(), "a row needs .reply(…), a container none");
+        assert!(row.handler.is_some() || !row.subcommands.is_empty(), "a container needs subcommands");
+        assert!(row.flags & (WRITE | READONLY) != WRITE | READONLY, "a command either writes or only reads");
         assert!(row.flags & MOVABLEKEYS == 0, "MOVABLEKEYS is derived");
         match self.group {
             Some(group) => row.group = group,
@@ -465,11 +444,7 @@ impl Draft {
     }
 }
 
-const NO_LEGACY_KEYS: LegacyKeys = LegacyKeys {
-    first: 0,
-    last: 0,
-    step: 0,
-};
+const NO_LEGACY_KEYS: LegacyKeys = LegacyKeys { first: 0, last: 0, step: 0 };
 
 /// Whether some keys are beyond the specs' description.
 const fn has_unknown(specs: &[KeySpec]) -> bool {
@@ -506,10 +481,7 @@ const fn derive_legacy_keys(specs: &[KeySpec]) -> (LegacyKeys, bool) {
             movable = true;
             continue;
         };
-        let FindKeys::Range {
-            last_key, step: 1, ..
-        } = spec.find_keys
-        else {
+        let FindKeys::Range { last_key, step: 1, .. } = spec.find_keys else {
             movable = true;
             continue;
         };
@@ -529,11 +501,7 @@ const fn derive_legacy_keys(specs: &[KeySpec]) -> (LegacyKeys, bool) {
 
 /// A last-key offset as a position: relative to `first` if not negative, else from the end as it is.
 const fn absolute(first: i32, last_key: i32) -> i32 {
-    if last_key >= 0 {
-        first + last_key
-    } else {
-        last_key
-    }
+    if last_key >= 0 { first + last_key } else { last_key }
 }
 
 const fn derive_single_key(specs: &[KeySpec]) -> usize {

@@ -190,11 +190,7 @@ impl Arg {
 
     /// What a syntax line shows for it.
     pub const fn display_text(&self) -> &'static str {
-        if self.display.is_empty() {
-            self.name
-        } else {
-            self.display
-        }
+        if self.display.is_empty() { self.name } else { self.display }
     }
 
     /// How it is written in a request: `[EX seconds]`, `key [key ...]`, `<ON | OFF>`.
@@ -206,9 +202,7 @@ impl Arg {
         let value = match self.kind {
             ArgType::PureToken => self.token.to_owned(),
             ArgType::Block => parts(" "),
-            ArgType::OneOf if self.optional && self.token.is_empty() && !self.multiple => {
-                parts(" | ")
-            }
+            ArgType::OneOf if self.optional && self.token.is_empty() && !self.multiple => parts(" | "),
             ArgType::OneOf => format!("<{}>", parts(" | ")),
             _ => self.display_text().to_owned(),
         };
@@ -219,11 +213,7 @@ impl Arg {
         };
         let mut line = with_token.clone();
         if self.multiple {
-            let repeated = if self.multiple_token {
-                &with_token
-            } else {
-                &value
-            };
+            let repeated = if self.multiple_token { &with_token } else { &value };
             line = format!("{line} [{repeated} ...]");
         }
         if self.optional {

@@ -124,31 +124,18 @@ impl KeySpec {
     }
 
     const fn new(begin_search: BeginSearch) -> Self {
-        Self {
-            begin_search,
-            find_keys: FindKeys::Unknown,
-            flags: 0,
-            notes: "",
-        }
+        Self { begin_search, find_keys: FindKeys::Unknown, flags: 0, notes: "" }
     }
 
     /// Takes a range of arguments; see [`FindKeys::Range`].
     pub const fn find_range(mut self, last_key: i32, step: i32, limit: i32) -> Self {
-        self.find_keys = FindKeys::Range {
-            last_key,
-            step,
-            limit,
-        };
+        self.find_keys = FindKeys::Range { last_key, step, limit };
         self
     }
 
     /// Takes as many keys as the request says; see [`FindKeys::KeyNum`].
     pub const fn find_key_num(mut self, key_num_index: i32, first_key: i32, step: i32) -> Self {
-        self.find_keys = FindKeys::KeyNum {
-            key_num_index,
-            first_key,
-            step,
-        };
+        self.find_keys = FindKeys::KeyNum { key_num_index, first_key, step };
         self
     }
 
