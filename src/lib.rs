@@ -15,4 +15,5 @@
 
 pub mod base;
 pub mod config;
+pub mod metrics;
 pub mod store;

@@ -1,0 +1,7 @@
+//! Metrics: plain counters that workers write, and the page that Prometheus reads.
+//!
+//! The hot path touches only [`workers`] and [`histogram`]: relaxed loads and stores, no read-modify-write, no lock, no
+//! lookup by name. Everything else happens when somebody asks. Nothing global is installed.
+
+pub mod histogram;
+pub mod workers;
