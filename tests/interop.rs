@@ -64,7 +64,7 @@ fn redis_cli_runs_single_commands() {
     assert_eq!(out(&["-n", "3", "DBSIZE"]), "0\n");
     assert_eq!(out(&["-r", "3", "INCR", "n"]), "2\n3\n4\n");
     assert_eq!(out(&["--csv", "MGET", "k", "none"]), "\"a b\",NULL\n");
-    assert_has("json", &out(&["--json", "CONFIG", "GET", "maxmemory"]), &["{\"maxmemory\":\"0\"}"]);
+    assert_has("json", &out(&["--json", "CONFIG", "GET", "hz"]), &["{\"hz\":\"10\"}"]);
     assert_has("info", &out(&["INFO", "server"]), &["redis_version:7.", "tcp_port:"]);
     let failed = cli(&server, &["-e", "INCR", "k"], b"");
     assert!(!failed.status.success());
@@ -78,17 +78,17 @@ fn redis_cli_starts_its_shell() {
     if !has_cli() {
         return;
     }
-    // At its start the shell reads COMMAND DOCS for hints and aborts on a shape that it does not expect.
+    // On a terminal the shell reads COMMAND DOCS for its hints and aborts on a shape that it does not expect.
     let server = Server::start(&[]);
     for protocol in ["-2", "-3"] {
-        let script = b"PING\nHELP SET\nCOMMAND COUNT\nQUIT\n";
-        let mut command = Command::new("redis-cli");
-        command.args(["-h", "127.0.0.1", "-p", &server.port(), protocol]).env("TERM", "dumb");
-        let text = clean("shell", tool::run(&mut command, script));
-        assert_has("shell", &text, &["PONG"]);
-        let docs = clean("docs", cli(&server, &[protocol, "COMMAND", "DOCS"], b""));
-        assert_has("docs", &docs, &["summary", "since", "group", "complexity", "arguments"]);
+        let shell = format!("redis-cli -h 127.0.0.1 -p {} {protocol}", server.port());
+        let mut command = Command::new("script");
+        command.args(["-qec", &shell, "/dev/null"]).env("TERM", "dumb").env("HOME", server.dir());
+        let text = clean("shell", tool::run(&mut command, b"PING\nHELP SET\nQUIT\n"));
+        assert_has("shell", &text, &["PONG", "summary:", "since:"]);
     }
+    let calls = server.connect().line("INFO commandstats").text();
+    assert_has("the shell asked", &calls, &["cmdstat_command|docs:calls=2"]);
 }
 
 #[test]

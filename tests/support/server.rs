@@ -191,7 +191,7 @@ fn own_flags(program: &str) -> &'static [&'static str] {
     if program.ends_with("redis-server") {
         &["--save", "", "--enable-debug-command", "yes"]
     } else {
-        &["--enable-debug-command", "yes"]
+        &["--metrics-port", "0", "--enable-debug-command", "yes"]
     }
 }
 
