@@ -4,10 +4,11 @@
 //! snapshot, and only if all agree is it published. Nothing is half changed after an error.
 
 use crate::base::glob;
+use crate::base::lock::{Mutex, RwLock};
 use crate::config::file;
 use crate::config::param::{self, Param};
 use crate::config::params::{Config, PARAMS};
-use parking_lot::{Mutex, RwLock};
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -290,7 +291,7 @@ mod tests {
     #[test]
     fn a_listener_can_refuse_and_earlier_ones_are_taken_back() {
         let store = store();
-        let seen = Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let seen = Arc::new(crate::base::lock::Mutex::new(Vec::new()));
         let log = Arc::clone(&seen);
         store.on_change(Box::new(move |old, new| {
             log.lock().push((old.hz, new.hz));
