@@ -16,4 +16,5 @@
 pub mod base;
 pub mod config;
 pub mod metrics;
+pub mod resp;
 pub mod store;

@@ -15,3 +15,18 @@ pub const BULK_MAX_UNAUTHENTICATED: usize = 16_384;
 pub const SHARDS_MAX: usize = 64;
 /// Logical databases, as Redis has by default.
 pub const DATABASES_MAX: usize = 16;
+/// Longest request in bytes: positions within one are 32 bits wide.
+pub const REQUEST_MAX_BYTES: usize = u32::MAX as usize;
+/// Argument positions (8 bytes each) that a connection keeps room for between requests.
+pub const ARGS_KEPT_MAX: usize = 1024;
+/// Bytes of inline words that a connection keeps room for between requests.
+pub const INLINE_WORDS_KEPT_BYTES: usize = 1024;
+/// Output bytes that a connection keeps room for once its replies are drained.
+pub const REPLY_KEPT_BYTES: usize = 64 * 1024;
+/// Replies of unknown length at least this long get their header as a segment of its own; shorter ones are moved up.
+pub const REPLY_MOVE_MAX_BYTES: usize = 16 * 1024;
+/// Deepest nesting of a reply that is read back; Redis's own stay below ten.
+pub const FRAME_DEPTH_MAX: usize = 32;
+
+const _: () = assert!(INLINE_MAX < REQUEST_MAX_BYTES);
+const _: () = assert!(ARGS_MAX_UNAUTHENTICATED <= ARGS_KEPT_MAX && ARGS_KEPT_MAX <= ARGS_MAX);
