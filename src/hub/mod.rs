@@ -1,4 +1,37 @@
 //! Layer 3: services shared by all connections, one file each; no sockets and no commands.
 
 pub mod clients;
+pub mod errors;
 pub mod orders;
+pub mod slowlog;
+
+use std::sync::Arc;
+
+use crate::base::clock::Clock;
+use crate::config::store::ConfigStore;
+use crate::metrics::workers::WorkerStats;
+use crate::store::keyspace::Keyspace;
+
+/// Handles to everything that connections share; no logic of its own.
+pub struct Hub {
+    /// Parameters.
+    pub config: Arc<ConfigStore>,
+    /// The data.
+    pub keyspace: Arc<Keyspace>,
+    /// Connected clients.
+    pub clients: clients::Clients,
+    /// Error replies by code.
+    pub errors: errors::ErrorCounts,
+    /// Slow commands.
+    pub slowlog: slowlog::Slowlog,
+    /// Orders to the tasks above.
+    pub orders: orders::Orders,
+    /// Every worker's counters, by its number.
+    pub workers: Vec<Arc<WorkerStats>>,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// When the server started, in Unix ms.
+    pub started_ms: u64,
+    /// 40 hex digits, new at every start.
+    pub run_id: String,
+}

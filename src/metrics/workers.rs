@@ -112,6 +112,8 @@ counters! {
     keyspace_misses;
     /// Commands executed.
     commands_processed;
+    /// Keys changed by commands.
+    keys_changed;
     /// Error replies sent.
     error_replies;
     /// Bytes read from clients.

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
+use smallvec::SmallVec;
+
 use super::db::{Db, Removals};
 use super::key::Layout;
 use super::object::{BACKGROUND_DROP_BYTES, Object};
@@ -223,8 +225,8 @@ impl Keyspace {
     }
 
     /// Locks the shards whose bits are set, in ascending order.
-    pub fn lock_set(&self, mut mask: u64) -> Vec<Guard<'_>> {
-        let mut guards = Vec::with_capacity(mask.count_ones() as usize);
+    pub fn lock_set(&self, mut mask: u64) -> SmallVec<[Guard<'_>; 8]> {
+        let mut guards = SmallVec::new();
         while mask != 0 {
             guards.push(self.lock(mask.trailing_zeros() as usize));
             mask &= mask - 1;

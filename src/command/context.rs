@@ -1,0 +1,236 @@
+//! What a handler sees: the worker it runs on, the session it serves, the reply it writes, and the locked data.
+//!
+//! The data is a field of its own, so that a handler can write what it reads straight into the reply:
+//! `cx.reply.bulk(cx.data.db(&key).string(found))`. Handlers never lock, never wait and never see a socket.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::base::clock::Clock;
+use crate::base::rng::Rng;
+use crate::command::session::Session;
+use crate::command::table::Entry;
+use crate::config::store::ConfigReader;
+use crate::config::Config;
+use crate::hub::Hub;
+use crate::metrics::workers::WorkerStats;
+use crate::resp::reply::Reply;
+use crate::store::db::{Db, Found};
+use crate::store::key::Key;
+use crate::store::keyspace::{Guard, Keyspace, Shard};
+
+/// What belongs to one worker thread: made once, lent to every command that runs on it.
+pub struct WorkerLocal {
+    /// The services that all workers share.
+    pub hub: Arc<Hub>,
+    /// The thread's own part.
+    pub state: WorkerState,
+}
+
+/// The part of a [`WorkerLocal`] that nobody else touches.
+pub struct WorkerState {
+    /// Number of the worker.
+    pub number: usize,
+    /// Counters that this worker alone writes.
+    pub stats: Arc<WorkerStats>,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// The configuration as this worker last saw it.
+    pub config: ConfigReader,
+    /// Randomness for commands.
+    pub rng: Rng,
+    /// Unix ms, read once a batch: the time that all commands of a batch see.
+    pub now_ms: u64,
+    /// Monotonic ns at which the last command ended (or the batch began).
+    pub last_ns: u64,
+}
+
+impl WorkerLocal {
+    /// The worker of this number.
+    pub fn new(hub: Arc<Hub>, number: usize) -> Self {
+        let clock = hub.clock.clone();
+        let state = WorkerState {
+            number,
+            stats: Arc::clone(&hub.workers[number]),
+            config: hub.config.reader(),
+            rng: Rng::from_entropy(),
+            now_ms: clock.wall_ms(),
+            last_ns: clock.mono_ns(),
+            clock,
+        };
+        Self { hub, state }
+    }
+
+    /// Reads the clock and looks for a changed configuration: once before a batch of requests.
+    #[inline]
+    pub fn refresh_now(&mut self) {
+        self.state.now_ms = self.state.clock.wall_ms();
+        self.state.last_ns = self.state.clock.mono_ns();
+        self.state.config.refresh();
+    }
+}
+
+impl WorkerState {
+    /// The configuration as of the last refresh.
+    #[inline]
+    pub fn config(&mut self) -> &Arc<Config> {
+        self.config.current()
+    }
+}
+
+/// Everything that a handler may use.
+pub struct Cx<'a> {
+    /// Shared services.
+    pub hub: &'a Hub,
+    /// The worker's own part.
+    pub worker: &'a mut WorkerState,
+    /// The connection's state.
+    pub session: &'a mut Session,
+    /// Where the reply goes.
+    pub reply: &'a mut Reply,
+    /// The locked shards.
+    pub data: Data<'a>,
+    /// The row of the command that is running.
+    pub entry: &'static Entry,
+    /// Unix ms; the same for a whole batch, transaction or script.
+    pub now_ms: u64,
+}
+
+/// The shards that are locked for a command.
+#[derive(Debug)]
+pub enum Locked<'a> {
+    /// None: the command has no keys.
+    None,
+    /// The shard of its only key.
+    One(Guard<'a>),
+    /// Several, ascending.
+    Many(SmallVec<[Guard<'a>; 8]>),
+}
+
+/// The data as a command sees it: the database of its session in the shards that are locked for it.
+#[derive(Debug)]
+pub struct Data<'a> {
+    keyspace: &'a Keyspace,
+    locked: Locked<'a>,
+    /// The key that execute has hashed already, by address.
+    known: Option<Key<'a>>,
+    /// Number of the session's database.
+    pub db: usize,
+    now_ms: u64,
+    /// Whether reads count as use (CLIENT NO-TOUCH).
+    touches: bool,
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+    /// Keys changed, as INFO's `rdb_changes_since_last_save` counts them.
+    pub dirty: u64,
+}
+
+impl<'a> Data<'a> {
+    /// Data over `locked`; `known` is a key that the command's handler is likely to ask for.
+    pub fn new(keyspace: &'a Keyspace, db: usize, now_ms: u64, touches: bool) -> Self {
+        Self { keyspace, locked: Locked::None, known: None, db, now_ms, touches, hits: 0, misses: 0, dirty: 0 }
+    }
+
+    /// Locks the shard of one key.
+    #[inline]
+    pub fn lock_key(&mut self, key: Key<'a>) {
+        self.locked = Locked::One(self.keyspace.lock(key.shard));
+        self.known = Some(key);
+    }
+
+    /// Locks the shards whose bits are set.
+    pub fn lock_set(&mut self, mask: u64) {
+        self.locked = Locked::Many(self.keyspace.lock_set(mask));
+    }
+
+    /// Releases all locks.
+    #[inline]
+    pub fn unlock(&mut self) {
+        self.locked = Locked::None;
+    }
+
+    /// A mask of all shards.
+    pub fn all_shards(&self) -> u64 {
+        self.keyspace.all()
+    }
+
+    /// Slot, shard and hash of a key.
+    #[inline]
+    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        match &self.known {
+            Some(known) if std::ptr::eq(known.bytes, bytes) => Key { bytes, ..*known },
+            _ => self.keyspace.layout().key(bytes),
+        }
+    }
+
+    /// The session's database in the key's shard.
+    ///
+    /// # Panics
+    /// If the key is none of the command's keys by its row, so that its shard is not locked.
+    #[inline]
+    pub fn db(&mut self, key: &Key<'_>) -> &mut Db {
+        self.db_numbered(key, self.db)
+    }
+
+    /// Another database in the key's shard.
+    ///
+    /// # Panics
+    /// As [`Data::db`].
+    #[inline]
+    pub fn db_numbered(&mut self, key: &Key<'_>, number: usize) -> &mut Db {
+        match &mut self.locked {
+            Locked::One(guard) if guard.number() == key.shard => guard.db(number),
+            Locked::Many(guards) => {
+                let at = guards.binary_search_by_key(&key.shard, Guard::number);
+                guards[at.expect("a command uses only keys that its row names")].db(number)
+            }
+            _ => panic!("a command uses only keys that its row names"),
+        }
+    }
+
+    /// The key's entry, for reading its value: counts as hit or miss, and as an access.
+    #[inline]
+    pub fn read(&mut self, key: &Key<'_>) -> Option<Found> {
+        let (now_ms, touches) = (self.now_ms, self.touches);
+        let db = self.db(key);
+        let found = db.find(key, now_ms);
+        match found {
+            Some(found) => {
+                if touches {
+                    db.touch(found, now_ms);
+                }
+                self.hits += 1;
+            }
+            None => self.misses += 1,
+        }
+        found
+    }
+
+    /// The key's entry, for changing it or for looking at it without using it: neither hit nor miss, no access.
+    #[inline]
+    pub fn find(&mut self, key: &Key<'_>) -> Option<Found> {
+        let now_ms = self.now_ms;
+        self.db(key).find(key, now_ms)
+    }
+
+    /// Calls `visit` with every shard, ascending: those that are locked as they are, the others each under its lock for
+    /// the time of the call.
+    pub fn each_shard(&mut self, mut visit: impl FnMut(usize, &mut Shard)) {
+        for number in 0..self.keyspace.shards() {
+            self.with_shard(number, |shard| visit(number, shard));
+        }
+    }
+
+    /// Calls `visit` with one shard, locked for the time of the call if it is not yet.
+    pub fn with_shard<R>(&mut self, number: usize, visit: impl FnOnce(&mut Shard) -> R) -> R {
+        if let Locked::Many(guards) = &mut self.locked
+            && let Ok(at) = guards.binary_search_by_key(&number, Guard::number)
+        {
+            return visit(&mut guards[at]);
+        }
+        visit(&mut self.keyspace.lock(number))
+    }
+}

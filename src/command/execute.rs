@@ -1,0 +1,194 @@
+//! The one path on which a command runs: resolve → gates → (queue, inside MULTI) → lock → handler → record.
+//!
+//! Synchronous: no await, no socket. The reply is in `reply` when it returns; what else is to become of the connection
+//! is in the session.
+
+use crate::command::context::{Cx, Data, WorkerLocal};
+use crate::command::keys;
+use crate::command::monitor;
+use crate::command::session::{ReplyMode, Session};
+use crate::command::slowlog;
+use crate::command::spec::flags::{ADMIN, NOSCRIPT, READONLY, SKIP_MONITOR, WRITE};
+use crate::command::table::{self, Entry};
+use crate::command::{gates, txn};
+use crate::config::Config;
+use crate::hub::clients::{OutputLimit, PauseKind};
+use crate::metrics::workers::WorkerStats;
+use crate::resp::args::Args;
+use crate::resp::error::Error;
+use crate::resp::reply::Reply;
+
+/// Runs one request and writes its reply.
+pub fn execute(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, args: Args<'_>) {
+    if session.reply_mode == ReplyMode::On {
+        return answer(worker, session, reply, args);
+    }
+    let silent = session.reply_mode;
+    let mark = reply.checkpoint();
+    answer(worker, session, reply, args);
+    // CLIENT REPLY ON answers itself; everything else under OFF or SKIP is taken back.
+    match (silent, session.reply_mode) {
+        (ReplyMode::Off, ReplyMode::On) => {}
+        (ReplyMode::SkipNext, ReplyMode::SkipNext) => {
+            reply.truncate_to(mark);
+            session.reply_mode = ReplyMode::On;
+        }
+        _ => reply.truncate_to(mark),
+    }
+}
+
+/// Whether CLIENT PAUSE holds this request back.
+pub fn must_wait(worker: &WorkerLocal, args: Args<'_>) -> Option<PauseKind> {
+    let (kind, _) = worker.hub.clients.paused(worker.state.now_ms)?;
+    let entry = table::resolve(args).ok()?;
+    match kind {
+        PauseKind::All => Some(kind),
+        PauseKind::Write => (entry.spec.has(WRITE) || txn::is_exec(entry)).then_some(kind),
+    }
+}
+
+fn answer(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, args: Args<'_>) {
+    let entry = match table::resolve(args) {
+        Ok(entry) => entry,
+        Err(error) => return reject(worker, session, reply, None, error),
+    };
+    if let Err(error) = gates::check(worker, session, entry, args) {
+        return reject(worker, session, reply, Some(entry), error);
+    }
+    if let Some(transaction) = &mut session.transaction
+        && !txn::runs_inside_multi(entry)
+    {
+        transaction.queue.push((entry, args.to_owned()));
+        session.client.queued.store(transaction.queue.len() as i32, std::sync::atomic::Ordering::Relaxed);
+        return reply.simple("QUEUED");
+    }
+    run(worker, session, reply, entry, args);
+}
+
+fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, entry: &'static Entry, args: Args<'_>) {
+    let WorkerLocal { hub, state } = worker;
+    if hub.clients.has_monitors() && !entry.spec.has(SKIP_MONITOR) && !entry.spec.has(ADMIN) {
+        let limit = monitor_limit(state.config());
+        monitor::feed(hub, session, args, limit, state.clock.wall_us());
+    }
+    let began_ns = state.last_ns;
+    let now_ms = state.now_ms;
+    let mut data = Data::new(&hub.keyspace, session.db, now_ms, !session.no_touch);
+    lock(&mut data, entry, args);
+    let mut cx = Cx { hub, worker: state, session, reply, data, entry, now_ms };
+    let outcome = call(&mut cx, entry, args);
+    cx.data.unlock();
+    finish(&mut cx, entry, args, began_ns, outcome);
+    let Data { hits, misses, dirty, .. } = cx.data;
+    count_keys(&cx.worker.stats, hits, misses, dirty);
+}
+
+/// Adds what a command read and changed to the worker's counters; most commands do one of the three.
+#[inline]
+fn count_keys(stats: &WorkerStats, hits: u64, misses: u64, changed: u64) {
+    if hits > 0 {
+        stats.keyspace_hits.add(hits);
+    }
+    if misses > 0 {
+        stats.keyspace_misses.add(misses);
+    }
+    if changed > 0 {
+        stats.keys_changed.add(changed);
+    }
+}
+
+/// Runs one command of a transaction, under the transaction's locks.
+pub fn run_queued(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>) {
+    let began_ns = cx.worker.last_ns;
+    let outer = std::mem::replace(&mut cx.entry, entry);
+    cx.data.db = cx.session.db;
+    let outcome = call(cx, entry, args);
+    finish(cx, entry, args, began_ns, outcome);
+    cx.entry = outer;
+}
+
+#[inline]
+fn call(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>) -> Result<(), Error> {
+    match entry.spec.handler {
+        Some(handler) => handler(cx, args),
+        None => Err(Error::unknown_subcommand(entry.spec.name, args.get(1).unwrap_or_default())),
+    }
+}
+
+/// Writes the error, if it is one, and counts the command.
+#[inline]
+fn finish(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>, began_ns: u64, outcome: Result<(), Error>) {
+    let failed = outcome.is_err();
+    if let Err(error) = outcome {
+        cx.hub.errors.count(error.code());
+        cx.worker.stats.error_replies.add(1);
+        cx.reply.error(&error);
+    }
+    let ended_ns = cx.worker.clock.mono_ns();
+    cx.worker.last_ns = ended_ns;
+    let took_ns = ended_ns.saturating_sub(began_ns);
+    cx.worker.stats.commands_processed.add(1);
+    let tracked = cx.worker.config().latency_tracking;
+    if let Some(row) = cx.worker.stats.command(entry.id) {
+        row.record(took_ns, tracked);
+        if failed {
+            row.fail();
+        }
+    }
+    cx.session.client.last_command.store(entry.id as u32, std::sync::atomic::Ordering::Relaxed);
+    slowlog::note(cx, entry, args, took_ns);
+}
+
+/// Locks what the command's row names: the shard of its only key, the shards of its keys, or, for a command without
+/// keys that writes, all of them.
+#[inline]
+fn lock<'a>(data: &mut Data<'a>, entry: &Entry, args: Args<'a>) {
+    if entry.spec.single_key != 0 {
+        let key = data.key(&args[entry.spec.single_key]);
+        data.lock_key(key);
+        return;
+    }
+    let mask = lock_mask(data, entry, args, false);
+    if mask != 0 {
+        data.lock_set(mask);
+    }
+}
+
+/// The shards that a command touches. `held` says that the caller keeps the locks over several commands, so that one
+/// which visits shard after shard needs them all.
+pub fn lock_mask(data: &Data<'_>, entry: &Entry, args: Args<'_>, held: bool) -> u64 {
+    let spec = entry.spec;
+    if spec.has_keys() {
+        let mut mask = 0;
+        let visited = keys::for_each_key(spec, args, &mut |at, _| mask |= 1 << data.key(&args[at]).shard);
+        // Malformed arguments make the handler refuse; until then it may look where it likes.
+        return if visited.is_ok() { mask } else { data.all_shards() };
+    }
+    let walks = spec.has(WRITE) || (held && spec.has(READONLY));
+    if walks && !spec.has(NOSCRIPT) { data.all_shards() } else { 0 }
+}
+
+/// A request that is refused before it runs; inside MULTI it spoils the transaction.
+fn reject(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, entry: Option<&Entry>, error: Error) {
+    worker.hub.errors.count(error.code());
+    worker.state.stats.error_replies.add(1);
+    if let Some(entry) = entry {
+        if let Some(row) = worker.state.stats.command(entry.id) {
+            row.reject();
+        }
+        if txn::is_exec(entry) {
+            txn::discard(&worker.hub, session);
+            return reply.error(&Error::Custom(format!("EXECABORT Transaction discarded because of: {error}")));
+        }
+    }
+    if let Some(transaction) = &mut session.transaction {
+        transaction.aborted = true;
+    }
+    reply.error(&error);
+}
+
+/// Monitors fall under the replicas' limit, as in Redis.
+fn monitor_limit(config: &Config) -> OutputLimit {
+    let limit = config.client_output_buffer_limit.replica;
+    OutputLimit { hard_bytes: limit.hard_bytes, soft_bytes: limit.soft_bytes, soft_ms: limit.soft_seconds * 1000 }
+}

@@ -1,0 +1,49 @@
+//! The checks between a resolved request and its execution, in Redis's order: the order decides which error wins.
+//! A gate changes nothing but memory that the policy may free anyway.
+
+use crate::command::context::WorkerLocal;
+use crate::command::session::Session;
+use crate::command::spec::flags::{DENYOOM, NO_AUTH, NO_MULTI};
+use crate::command::table::Entry;
+use crate::resp::args::Args;
+use crate::resp::error::Error;
+
+/// Entries below this size are not asked room for one by one: the limit is checked, and the next write pays.
+const WANTED_MIN_BYTES: usize = 4096;
+
+/// Runs all gates.
+#[inline]
+pub fn check(worker: &WorkerLocal, session: &Session, entry: &Entry, args: Args<'_>) -> Result<(), Error> {
+    authenticated(session, entry)?;
+    memory(worker, entry, args)?;
+    transaction(session, entry)
+}
+
+fn authenticated(session: &Session, entry: &Entry) -> Result<(), Error> {
+    if session.authenticated || entry.spec.has(NO_AUTH) { Ok(()) } else { Err(Error::NoAuth) }
+}
+
+/// A command that may use more memory needs room: makes it, or refuses the command.
+fn memory(worker: &WorkerLocal, entry: &Entry, args: Args<'_>) -> Result<(), Error> {
+    if !entry.spec.has(DENYOOM) {
+        return Ok(());
+    }
+    let keyspace = &worker.hub.keyspace;
+    let bytes = args.total_bytes();
+    let wanted_bytes = if bytes < WANTED_MIN_BYTES { 0 } else { bytes };
+    if wanted_bytes == 0 && !keyspace.is_over() {
+        return Ok(());
+    }
+    let shard = match entry.spec.single_key {
+        0 => (worker.state.now_ms % keyspace.shards() as u64) as usize,
+        at => keyspace.layout().key(&args[at]).shard,
+    };
+    keyspace.make_room(shard, wanted_bytes).map_err(|_| Error::OutOfMemory)
+}
+
+fn transaction(session: &Session, entry: &Entry) -> Result<(), Error> {
+    if session.transaction.is_some() && entry.spec.has(NO_MULTI) {
+        return Err(Error::NotInTransaction);
+    }
+    Ok(())
+}

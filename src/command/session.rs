@@ -1,0 +1,94 @@
+//! The state of one connection as commands see it: database, authentication, transaction, how it wants its replies.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::command::table::Entry;
+use crate::hub::clients::Client;
+use crate::resp::args::OwnedArgs;
+
+/// What becomes of the connection after the present request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// It is closed when its replies are written.
+    AfterReply,
+    /// It is closed at once.
+    Now,
+}
+
+/// Whether replies are sent (CLIENT REPLY).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ReplyMode {
+    /// All of them.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// Not that of the next command.
+    SkipNext,
+}
+
+/// Commands queued by MULTI.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    /// The commands, in order.
+    pub queue: Vec<(&'static Entry, OwnedArgs)>,
+    /// A command could not be queued: EXEC will refuse.
+    pub aborted: bool,
+}
+
+/// A key that the session watches.
+#[derive(Debug)]
+pub struct WatchedKey {
+    /// Number of its database.
+    pub db: usize,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// It was due already when it was watched, so its removal is no change.
+    pub was_due: bool,
+}
+
+/// One connection's state; owned by its task.
+#[derive(Debug)]
+pub struct Session {
+    /// What others see of this connection.
+    pub client: Arc<Client>,
+    /// Number of the selected database.
+    pub db: usize,
+    /// Whether commands may be run.
+    pub authenticated: bool,
+    /// Set when the connection is to be closed.
+    pub closing: Option<Closing>,
+    /// Whether replies are sent.
+    pub reply_mode: ReplyMode,
+    /// Whether reads count as use of a key.
+    pub no_touch: bool,
+    /// Between MULTI and EXEC.
+    pub transaction: Option<Transaction>,
+    /// Keys watched for EXEC.
+    pub watched: Vec<WatchedKey>,
+    /// Raised by whoever changes a watched key.
+    pub watch_flag: Arc<AtomicBool>,
+}
+
+impl Session {
+    /// The state of a new connection.
+    pub fn new(client: Arc<Client>, authenticated: bool) -> Self {
+        Self {
+            client,
+            db: 0,
+            authenticated,
+            closing: None,
+            reply_mode: ReplyMode::On,
+            no_touch: false,
+            transaction: None,
+            watched: Vec::new(),
+            watch_flag: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// Whether a watched key was changed.
+    pub fn watch_broken(&self) -> bool {
+        self.watch_flag.load(Ordering::Relaxed)
+    }
+}
