@@ -22,23 +22,21 @@ pub fn for_each_key(
     args: Args<'_>,
     mut visit: impl FnMut(usize, KeyFlags),
 ) -> Result<(), Malformed> {
-    each(spec, args, &mut |at, flags| {
+    let mut key = |at: usize, flags: KeyFlags| {
         if flags & NOT_KEY == 0 {
             visit(at, flags);
         }
-    })
-}
-
-/// As [`for_each_key`], with the arguments that only decide the route (channels of sharded publish).
-///
-/// # Errors
-/// As [`for_each_key`].
-pub fn for_each_routed(
-    spec: &Spec,
-    args: Args<'_>,
-    mut visit: impl FnMut(usize, KeyFlags),
-) -> Result<(), Malformed> {
-    each(spec, args, &mut visit)
+    };
+    if let Some(finder) = spec.key_finder {
+        return if finder(args, &mut key) { Ok(()) } else { Err(Malformed) };
+    }
+    for rule in spec.key_specs {
+        let span = span(rule, args).ok_or(Malformed)?;
+        for at in (span.first..=span.last).step_by(span.step) {
+            key(at, rule.flags);
+        }
+    }
+    Ok(())
 }
 
 /// Position of the first key, `None` if there is none. For most rows a constant.
@@ -51,19 +49,6 @@ pub fn first_key(spec: &Spec, args: Args<'_>) -> Option<usize> {
         first.get_or_insert(at);
     });
     found.ok().and(first)
-}
-
-fn each(spec: &Spec, args: Args<'_>, visit: &mut dyn FnMut(usize, KeyFlags)) -> Result<(), Malformed> {
-    if let Some(finder) = spec.key_finder {
-        return if finder(args, visit) { Ok(()) } else { Err(Malformed) };
-    }
-    for rule in spec.key_specs {
-        let span = span(rule, args).ok_or(Malformed)?;
-        for at in (span.first..=span.last).step_by(span.step) {
-            visit(at, rule.flags);
-        }
-    }
-    Ok(())
 }
 
 /// Positions of one spec's keys; `first <= last < args.len()`.
