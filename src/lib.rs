@@ -14,7 +14,9 @@
 #![warn(missing_docs)]
 
 pub mod base;
+pub mod command;
 pub mod config;
+pub mod hub;
 pub mod metrics;
 pub mod resp;
 pub mod store;

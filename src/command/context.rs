@@ -11,8 +11,8 @@ use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::command::session::Session;
 use crate::command::table::Entry;
-use crate::config::store::ConfigReader;
 use crate::config::Config;
+use crate::config::store::ConfigReader;
 use crate::hub::Hub;
 use crate::metrics::workers::WorkerStats;
 use crate::resp::reply::Reply;
@@ -105,7 +105,7 @@ pub enum Locked<'a> {
     /// The shard of its only key.
     One(Guard<'a>),
     /// Several, ascending.
-    Many(SmallVec<[Guard<'a>; 8]>),
+    Many(SmallVec<[Guard<'a>; 4]>),
 }
 
 /// The data as a command sees it: the database of its session in the shards that are locked for it.
@@ -131,7 +131,17 @@ pub struct Data<'a> {
 impl<'a> Data<'a> {
     /// Data over `locked`; `known` is a key that the command's handler is likely to ask for.
     pub fn new(keyspace: &'a Keyspace, db: usize, now_ms: u64, touches: bool) -> Self {
-        Self { keyspace, locked: Locked::None, known: None, db, now_ms, touches, hits: 0, misses: 0, dirty: 0 }
+        Self {
+            keyspace,
+            locked: Locked::None,
+            known: None,
+            db,
+            now_ms,
+            touches,
+            hits: 0,
+            misses: 0,
+            dirty: 0,
+        }
     }
 
     /// Locks the shard of one key.

@@ -65,7 +65,13 @@ fn answer(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, ar
     run(worker, session, reply, entry, args);
 }
 
-fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, entry: &'static Entry, args: Args<'_>) {
+fn run(
+    worker: &mut WorkerLocal,
+    session: &mut Session,
+    reply: &mut Reply,
+    entry: &'static Entry,
+    args: Args<'_>,
+) {
     let WorkerLocal { hub, state } = worker;
     if hub.clients.has_monitors() && !entry.spec.has(SKIP_MONITOR) && !entry.spec.has(ADMIN) {
         let limit = monitor_limit(state.config());
@@ -109,10 +115,7 @@ pub fn run_queued(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>) {
 
 #[inline]
 fn call(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>) -> Result<(), Error> {
-    match entry.spec.handler {
-        Some(handler) => handler(cx, args),
-        None => Err(Error::unknown_subcommand(entry.spec.name, args.get(1).unwrap_or_default())),
-    }
+    (entry.handler)(cx, args)
 }
 
 /// Writes the error, if it is one, and counts the command.
@@ -144,7 +147,7 @@ fn finish(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>, began_ns: u64,
 #[inline]
 fn lock<'a>(data: &mut Data<'a>, entry: &Entry, args: Args<'a>) {
     if entry.spec.single_key != 0 {
-        let key = data.key(&args[entry.spec.single_key]);
+        let key = data.key(args.get(entry.spec.single_key).unwrap_or_default());
         data.lock_key(key);
         return;
     }
@@ -169,7 +172,13 @@ pub fn lock_mask(data: &Data<'_>, entry: &Entry, args: Args<'_>, held: bool) -> 
 }
 
 /// A request that is refused before it runs; inside MULTI it spoils the transaction.
-fn reject(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, entry: Option<&Entry>, error: Error) {
+fn reject(
+    worker: &mut WorkerLocal,
+    session: &mut Session,
+    reply: &mut Reply,
+    entry: Option<&Entry>,
+    error: Error,
+) {
     worker.hub.errors.count(error.code());
     worker.state.stats.error_replies.add(1);
     if let Some(entry) = entry {
@@ -178,7 +187,8 @@ fn reject(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, en
         }
         if txn::is_exec(entry) {
             txn::discard(&worker.hub, session);
-            return reply.error(&Error::Custom(format!("EXECABORT Transaction discarded because of: {error}")));
+            return reply
+                .error(&Error::Custom(format!("EXECABORT Transaction discarded because of: {error}")));
         }
     }
     if let Some(transaction) = &mut session.transaction {
@@ -190,5 +200,9 @@ fn reject(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, en
 /// Monitors fall under the replicas' limit, as in Redis.
 fn monitor_limit(config: &Config) -> OutputLimit {
     let limit = config.client_output_buffer_limit.replica;
-    OutputLimit { hard_bytes: limit.hard_bytes, soft_bytes: limit.soft_bytes, soft_ms: limit.soft_seconds * 1000 }
+    OutputLimit {
+        hard_bytes: limit.hard_bytes,
+        soft_bytes: limit.soft_bytes,
+        soft_ms: limit.soft_seconds * 1000,
+    }
 }

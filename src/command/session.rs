@@ -29,7 +29,7 @@ pub enum ReplyMode {
 }
 
 /// Commands queued by MULTI.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Transaction {
     /// The commands, in order.
     pub queue: Vec<(&'static Entry, OwnedArgs)>,
@@ -49,7 +49,6 @@ pub struct WatchedKey {
 }
 
 /// One connection's state; owned by its task.
-#[derive(Debug)]
 pub struct Session {
     /// What others see of this connection.
     pub client: Arc<Client>,

@@ -8,13 +8,13 @@ use std::fmt::Write;
 use std::sync::OnceLock;
 
 use crate::command::context::Cx;
-use crate::command::docs;
 use crate::command::spec::{Group, Handler, Spec};
+use crate::command::{docs, monitor, txn};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 
 /// The families' rows, in the order in which COMMAND lists them.
-static FAMILIES: &[&[Spec]] = &[docs::COMMANDS];
+static FAMILIES: &[&[Spec]] = &[monitor::COMMANDS, txn::COMMANDS, docs::COMMANDS];
 
 /// Longest command or subcommand name: what three machine words hold.
 const NAME_MAX: usize = 24;

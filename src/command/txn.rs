@@ -130,7 +130,10 @@ fn run_transaction(cx: &mut Cx<'_>, transaction: Transaction) -> Result<(), Erro
     }
     let grows = transaction.queue.iter().any(|(entry, _)| entry.spec.has(DENYOOM));
     if grows && cx.hub.keyspace.is_over() && cx.hub.keyspace.make_room(0, 0).is_err() {
-        return Err(Error::Custom(format!("EXECABORT Transaction discarded because of: {}", Error::OutOfMemory)));
+        return Err(Error::Custom(format!(
+            "EXECABORT Transaction discarded because of: {}",
+            Error::OutOfMemory
+        )));
     }
     let mut mask = 0;
     for (entry, args) in &transaction.queue {

@@ -9,9 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -163,10 +161,7 @@ impl Client {
             flags: AtomicU32::new(if new.unix { flag::UNIX } else { 0 }),
             signals: AtomicU32::new(0),
             soft_since_ms: AtomicU64::new(0),
-            labels: Mutex::new(Labels {
-                user: "default".to_owned(),
-                ..Labels::default()
-            }),
+            labels: Mutex::new(Labels { user: "default".to_owned(), ..Labels::default() }),
             outbox: Mutex::new(VecDeque::new()),
             outbox_bytes: AtomicUsize::new(0),
             waker: Mutex::new(None),
@@ -363,9 +358,7 @@ impl Clients {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let room = self
             .connected
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |count| {
-                (count < limit).then_some(count + 1)
-            });
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |count| (count < limit).then_some(count + 1));
         if room.is_err() {
             self.rejected.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -395,11 +388,7 @@ impl Clients {
 
     /// All clients, oldest first.
     pub fn list(&self) -> Vec<Arc<Client>> {
-        let mut all: Vec<_> = self
-            .by_id
-            .iter()
-            .map(|entry| Arc::clone(entry.value()))
-            .collect();
+        let mut all: Vec<_> = self.by_id.iter().map(|entry| Arc::clone(entry.value())).collect();
         all.sort_unstable_by_key(|client| client.id);
         all
     }
@@ -521,21 +510,14 @@ mod tests {
         }
     }
 
-    const NO_LIMIT: OutputLimit = OutputLimit {
-        hard_bytes: 0,
-        soft_bytes: 0,
-        soft_ms: 0,
-    };
+    const NO_LIMIT: OutputLimit = OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_ms: 0 };
 
     #[test]
     fn the_limit_counts_and_leaving_makes_room() {
         let clients = Clients::new();
         let first = clients.register(newcomer(), 1).expect("room for one");
         assert!(clients.register(newcomer(), 1).is_none());
-        assert_eq!(
-            (clients.connected(), clients.accepted(), clients.rejected()),
-            (1, 2, 1)
-        );
+        assert_eq!((clients.connected(), clients.accepted(), clients.rejected()), (1, 2, 1));
         clients.unregister(&first);
         clients.unregister(&first);
         assert_eq!(clients.connected(), 0);
@@ -547,29 +529,19 @@ mod tests {
     #[test]
     fn frames_past_the_hard_limit_kill() {
         let client = Client::detached(0);
-        let limit = OutputLimit {
-            hard_bytes: 200,
-            ..NO_LIMIT
-        };
+        let limit = OutputLimit { hard_bytes: 200, ..NO_LIMIT };
         assert!(client.push(Bytes::from_static(&[b'x'; 100]), limit, 0));
         assert_eq!(client.take_signals(), signal::OUTBOX);
         assert!(!client.push(Bytes::from_static(&[b'x'; 100]), limit, 0));
         assert!(client.is_killed());
         assert_eq!(client.outbox_len(), (0, 0));
-        assert!(
-            !client.push(Bytes::from_static(b"x"), limit, 0),
-            "a dead client takes nothing"
-        );
+        assert!(!client.push(Bytes::from_static(b"x"), limit, 0), "a dead client takes nothing");
     }
 
     #[test]
     fn the_soft_limit_needs_time_and_forgives() {
         let client = Client::detached(0);
-        let limit = OutputLimit {
-            hard_bytes: 0,
-            soft_bytes: 10,
-            soft_ms: 1_000,
-        };
+        let limit = OutputLimit { hard_bytes: 0, soft_bytes: 10, soft_ms: 1_000 };
         assert!(!client.exceeds(50, limit, 5_000));
         assert!(!client.exceeds(50, limit, 6_000));
         assert!(!client.exceeds(5, limit, 6_500));

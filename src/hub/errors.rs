@@ -29,8 +29,11 @@ impl ErrorCounts {
 
     /// Codes and counts, by code.
     pub fn list(&self) -> Vec<(String, u64)> {
-        let mut list: Vec<_> =
-            self.counts.iter().map(|entry| (entry.key().clone(), entry.value().load(Ordering::Relaxed))).collect();
+        let mut list: Vec<_> = self
+            .counts
+            .iter()
+            .map(|entry| (entry.key().clone(), entry.value().load(Ordering::Relaxed)))
+            .collect();
         list.sort();
         list
     }

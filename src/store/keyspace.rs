@@ -225,7 +225,7 @@ impl Keyspace {
     }
 
     /// Locks the shards whose bits are set, in ascending order.
-    pub fn lock_set(&self, mut mask: u64) -> SmallVec<[Guard<'_>; 8]> {
+    pub fn lock_set(&self, mut mask: u64) -> SmallVec<[Guard<'_>; 4]> {
         let mut guards = SmallVec::new();
         while mask != 0 {
             guards.push(self.lock(mask.trailing_zeros() as usize));

@@ -1,0 +1,13 @@
+//! Layer 4: command rows, gates, families and the one path that executes them. Synchronous; knows no sockets.
+
+pub mod context;
+pub mod docs;
+pub mod execute;
+pub mod gates;
+pub mod keys;
+pub mod monitor;
+pub mod session;
+pub mod slowlog;
+pub mod spec;
+pub mod table;
+pub mod txn;
