@@ -172,6 +172,8 @@ pub struct Keyspace {
     limit: AtomicU64,
     policy: Mutex<Policy>,
     evicts: AtomicBool,
+    /// Whether due entries are removed before they are asked for; off only for tests (DEBUG SET-ACTIVE-EXPIRE).
+    expires: AtomicBool,
     dropper: SyncSender<Dropped>,
     /// Databases and objects that the background thread has not dropped yet.
     drops_pending: Arc<AtomicUsize>,
@@ -201,6 +203,7 @@ impl Keyspace {
             limit: AtomicU64::new(limit_bytes),
             policy: Mutex::new(policy),
             evicts: AtomicBool::new(policy != Policy::NoEviction),
+            expires: AtomicBool::new(true),
             dropper: spawn_dropper(Arc::clone(&drops_pending)),
             drops_pending,
         }
@@ -269,6 +272,11 @@ impl Keyspace {
             shard.policy = policy;
             shard.dbs.iter_mut().flatten().for_each(|db| db.set_policy(policy));
         }
+    }
+
+    /// Whether due entries are removed before they are asked for.
+    pub fn set_active_expire(&self, on: bool) {
+        self.expires.store(on, Ordering::Relaxed);
     }
 
     /// Databases and large values that wait to be dropped.
@@ -357,7 +365,8 @@ impl Keyspace {
     }
 
     /// One slice of background work on one shard: due entries, budget, sparse blocks, queues. True if there is more.
-    pub fn sweep(&self, shard: usize, now_ms: u64, expire: bool) -> bool {
+    pub fn sweep(&self, shard: usize, now_ms: u64) -> bool {
+        let expire = self.expires.load(Ordering::Relaxed);
         let mut guard = self.lock(shard);
         let mut more = false;
         for db in guard.dbs.iter_mut().flatten() {

@@ -24,3 +24,4 @@ pub mod object;
 pub mod policy;
 pub mod queues;
 pub mod sweep;
+pub mod tick;
