@@ -161,7 +161,8 @@ impl Trace {
 impl Iterator for Trace {
     type Item = u32;
 
-    /// The number of the next key; numbers below [`RANKS`] may repeat, others never do.
+    /// The number of the next key. A drifting trace goes beyond [`RANKS`] by its shift; in the others the numbers below
+    /// [`RANKS`] may repeat and those above never do.
     fn next(&mut self) -> Option<u32> {
         if self.scan_left > 0 {
             self.scan_left -= 1;
@@ -182,6 +183,6 @@ impl Iterator for Trace {
         }
         let draw = self.random.unit();
         let rank = self.zipf.rank(draw);
-        Some(if self.pattern == Pattern::Drifting { (rank + self.shift) % RANKS } else { rank })
+        Some(if self.pattern == Pattern::Drifting { rank + self.shift } else { rank })
     }
 }

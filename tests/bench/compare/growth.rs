@@ -30,9 +30,7 @@ pub fn run(options: &Options) -> io::Result<()> {
     for system in &systems {
         let server = Server::start(system, None, VALUE.len())?;
         let mut client = Client::connect(&server)?;
-        if system.kind == Kind::Redis {
-            client.ask(&["CONFIG", "SET", "latency-tracking-info-percentiles", "50 99 99.9 100"])?;
-        }
+        client.ask(&["CONFIG", "SET", "latency-tracking-info-percentiles", "50 99 99.9 100"])?;
         let started = Instant::now();
         let batch_ms = fill(&mut client, keys)?;
         let kops = keys as f64 / started.elapsed().as_secs_f64() / 1e3;

@@ -17,6 +17,7 @@ use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 use crate::{
     client::Tally,
+    machine::Usage,
     server::Server,
     traces::Random,
     wire::{Expiry, Protocol, key},
@@ -57,6 +58,8 @@ pub struct Measured {
     pub latency_ms: [f64; 3],
     /// GETs that found nothing, as a share.
     pub missed: f64,
+    /// Share of the two cores that other processes took, in percent.
+    pub others_percent: f64,
 }
 
 struct Connection {
@@ -128,8 +131,10 @@ impl Load {
         self.mix.tally = Tally::default();
         self.mix.latency_us.reset();
         let (started, cpu_before) = (Instant::now(), server.probe().cpu_us()?);
+        let usage_before = Usage::now(server.probe())?;
         self.run_for(window)?;
         let (elapsed, cpu_after) = (started.elapsed(), server.probe().cpu_us()?);
+        let usage = Usage::now(server.probe())?;
         let tally = self.mix.tally;
         if tally.other + tally.out_of_memory > 0 {
             return Err(io::Error::other(format!("the server answered with errors: {tally:?}")));
@@ -142,6 +147,7 @@ impl Load {
             cpu_us: (cpu_after - cpu_before) / requests,
             latency_ms: [at(0.5), at(0.99), at(0.999)],
             missed: tally.misses as f64 / gets,
+            others_percent: usage.others_percent(&usage_before, elapsed.as_secs_f64()),
         })
     }
 

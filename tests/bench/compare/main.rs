@@ -19,6 +19,7 @@ mod client;
 mod expiry;
 mod growth;
 mod load;
+mod machine;
 mod memory;
 mod missratio;
 mod paced;
@@ -34,7 +35,7 @@ use std::{io, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
 
-use crate::system::Kind;
+use crate::system::{Kind, System};
 
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -88,6 +89,11 @@ fn run(options: &Options) -> io::Result<()> {
     {
         let names = Kind::ALL.map(Kind::name).join(", ");
         return Err(io::Error::other(format!("no system is called {unknown:?}; there are {names}")));
+    }
+    machine::print();
+    for kind in options.chosen(&[Kind::Larder, Kind::Redis, Kind::Memcached, Kind::Pogocache]) {
+        let version = System::available(&[kind]).first().map(System::version);
+        println!("{}: {}", kind.name(), version.as_deref().unwrap_or("not installed here, left out"));
     }
     system::pin_self(server::LOAD_CORE)?;
     for section in Section::value_variants() {

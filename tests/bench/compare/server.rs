@@ -19,7 +19,7 @@ pub const SERVER_CORE: usize = 0;
 /// Core that the load is pinned to.
 pub const LOAD_CORE: usize = 1;
 /// Clock ticks per second in /proc/PID/stat (`USER_HZ`, 100 on every Linux that Rust runs on but Alpha).
-const TICKS_PER_SECOND: f64 = 100.0;
+pub const TICKS_PER_SECOND: f64 = 100.0;
 /// How long a server may take until it accepts.
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// Starts tried, in case another process takes the free port first.
@@ -112,6 +112,11 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// Of this process.
+    pub fn own() -> Self {
+        Self { process: std::process::id() }
+    }
+
     /// CPU time of all its threads so far, user and system, in microseconds (in steps of 10,000).
     pub fn cpu_us(self) -> io::Result<f64> {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.process))?;

@@ -5,6 +5,9 @@ use std::{env, io, path::PathBuf, process::Command};
 
 use crate::wire::Protocol;
 
+/// Larder's limit where none is to be measured.
+const UNREACHED_BYTES: u64 = 12 << 30;
+
 /// A server program and its protocol.
 #[derive(Clone, Debug)]
 pub struct System {
@@ -65,16 +68,18 @@ impl Kind {
 }
 
 impl System {
-    /// Those of `kinds` that can be started here; says which cannot.
+    /// Those of `kinds` that can be started here.
     pub fn available(kinds: &[Kind]) -> Vec<Self> {
-        let mut found = Vec::new();
-        for kind in kinds {
-            match kind.program() {
-                Some(program) => found.push(Self { kind: *kind, name: kind.name(), program }),
-                None => println!("({} is not installed here: left out)", kind.name()),
-            }
-        }
-        found
+        let system = |kind: &Kind| Some(Self { kind: *kind, name: kind.name(), program: kind.program()? });
+        kinds.iter().filter_map(system).collect()
+    }
+
+    /// What the program says that it is, on one line; empty where it cannot say.
+    pub fn version(&self) -> String {
+        let output = Command::new(&self.program).arg("--version").output();
+        let text =
+            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        text.lines().next().unwrap_or_default().to_owned()
     }
 
     /// How it is spoken to.
@@ -90,10 +95,10 @@ impl System {
         let limit = limit_bytes.unwrap_or(0);
         match self.kind {
             Kind::Larder => {
-                let policy = if limit == 0 { "noeviction" } else { "allkeys-lru" };
-                add(format!(
-                    "--port {port} --bind 127.0.0.1 --threads 1 --maxmemory {limit} --maxmemory-policy {policy}"
-                ));
+                // Without a limit to measure, one that is never reached: what eviction keeps per entry is paid for.
+                let limit = limit_bytes.unwrap_or(UNREACHED_BYTES);
+                add(format!("--port {port} --bind 127.0.0.1 --threads 1 --metrics-port 0"));
+                add(format!("--maxmemory {limit} --maxmemory-policy allkeys-lru"));
             }
             Kind::Bare => add(format!("{} {port} {value_bytes}", crate::bare::SUBCOMMAND)),
             Kind::Redis | Kind::RedisLfu => {

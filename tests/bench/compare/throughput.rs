@@ -9,6 +9,7 @@ use crate::{
     Options,
     client::Client,
     load::{Load, Measured, Workload},
+    machine,
     report::{Table, median, title, verdict},
     server::Server,
     system::{Kind, System},
@@ -94,6 +95,8 @@ fn print(workload: &Workload, systems: &[System], results: &HashMap<Kind, Vec<Me
         ]);
     }
     table.print();
+    let shares = results.values().flatten().map(|run| run.others_percent);
+    machine::print_others(shares.fold(0.0, f64::max));
     for (_, peer, at_most) in GOALS.iter().filter(|goal| goal.0 == *name) {
         if let (Some(own), Some(other)) = (cpu_us(Kind::Larder), cpu_us(*peer)) {
             verdict(&format!("{name}, CPU time against {}", peer.name()), own / other, *at_most);
