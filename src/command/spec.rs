@@ -48,7 +48,9 @@ use crate::command::context::Cx;
 use crate::command::spec::arg::Arg;
 use crate::command::spec::category::Categories;
 use crate::command::spec::flags::{ADMIN, BLOCKING, FAST, Flags, MOVABLEKEYS, PUBSUB, READONLY, WRITE};
-use crate::command::spec::key_spec::{BeginSearch, FindKeys, INCOMPLETE, KeyFlags, KeySpec, NOT_KEY};
+use crate::command::spec::key_spec::{
+    BeginSearch, FindKeys, INCOMPLETE, KeyFlags, KeySpec, NOT_KEY, VARIABLE_FLAGS,
+};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
@@ -324,7 +326,8 @@ impl Draft {
         self
     }
 
-    /// A finder, for keys whose place or flags specs cannot tell.
+    /// A finder, for keys whose place or flags specs cannot tell: it is then asked for all the row's keys, except
+    /// that a lone plain key spec still decides [`Spec::single_key`].
     pub const fn key_finder(mut self, finder: KeyFinder) -> Self {
         self.row.key_finder = Some(finder);
         self
@@ -431,11 +434,11 @@ impl Draft {
         }
         let (legacy, movable) = derive_legacy_keys(row.key_specs);
         row.legacy_keys = legacy;
+        assert!(
+            row.key_finder.is_some() || !needs_finder(row.key_specs),
+            "an unknown, incomplete or variable key spec needs .key_finder(…)"
+        );
         if movable {
-            assert!(
-                !has_unknown(row.key_specs) || row.key_finder.is_some(),
-                "an unknown or incomplete key spec needs .key_finder(…)"
-            );
             row.flags |= MOVABLEKEYS;
         }
         row.single_key = derive_single_key(row.key_specs);
@@ -446,13 +449,14 @@ impl Draft {
 
 const NO_LEGACY_KEYS: LegacyKeys = LegacyKeys { first: 0, last: 0, step: 0 };
 
-/// Whether some keys are beyond the specs' description.
-const fn has_unknown(specs: &[KeySpec]) -> bool {
+/// Whether some keys, or what is done with them, are beyond the specs' description.
+const fn needs_finder(specs: &[KeySpec]) -> bool {
     let mut at = 0;
     while at < specs.len() {
         if matches!(specs[at].begin_search, BeginSearch::Unknown)
             || matches!(specs[at].find_keys, FindKeys::Unknown)
             || specs[at].has(INCOMPLETE)
+            || specs[at].has(VARIABLE_FLAGS)
         {
             return true;
         }
