@@ -23,23 +23,6 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// All policies with their names.
-    pub const NAMES: [(&'static str, Self); 8] = [
-        ("noeviction", Self::NoEviction),
-        ("allkeys-lru", Self::AllkeysLru),
-        ("allkeys-lfu", Self::AllkeysLfu),
-        ("allkeys-random", Self::AllkeysRandom),
-        ("volatile-lru", Self::VolatileLru),
-        ("volatile-lfu", Self::VolatileLfu),
-        ("volatile-random", Self::VolatileRandom),
-        ("volatile-ttl", Self::VolatileTtl),
-    ];
-
-    /// The policy of this name.
-    pub fn by_name(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(known, _)| *known == name).map(|&(_, policy)| policy)
-    }
-
     /// Whether only entries with a due time may be evicted.
     pub fn is_volatile(self) -> bool {
         matches!(self, Self::VolatileLru | Self::VolatileLfu | Self::VolatileRandom | Self::VolatileTtl)
