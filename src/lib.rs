@@ -19,4 +19,5 @@ pub mod config;
 pub mod hub;
 pub mod metrics;
 pub mod resp;
+pub mod server;
 pub mod store;

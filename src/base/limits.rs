@@ -30,3 +30,29 @@ pub const FRAME_DEPTH_MAX: usize = 32;
 
 const _: () = assert!(INLINE_MAX < REQUEST_MAX_BYTES);
 const _: () = assert!(ARGS_MAX_UNAUTHENTICATED <= ARGS_KEPT_MAX && ARGS_KEPT_MAX <= ARGS_MAX);
+/// Bytes of unread input thrown away before a connection is closed in order.
+pub const CLOSE_DISCARD_MAX: usize = 64 * 1024;
+/// Accepted sockets that may wait for one worker; when it is full the rest wait in the kernel's backlog.
+pub const HANDOFF_MAX: usize = 1024;
+/// First and longest pause of a listener that the system refuses another descriptor or memory.
+pub const ACCEPT_BACKOFF_MS: std::ops::RangeInclusive<u64> = 5..=1000;
+/// What a worker reads at once; a connection without an unfinished request reads into its worker's buffer of this size.
+pub const READ_BYTES: usize = 64 * 1024;
+/// Spare room below which a connection's own input buffer grows before it is read into.
+pub const READ_MIN_BYTES: usize = 4 * 1024;
+/// Requests that a connection may have executed before others on its worker have their turn.
+pub const TURN_REQUESTS: usize = 512;
+/// Reads that a connection may make before others on its worker have their turn.
+pub const TURN_READS: usize = 8;
+/// Unexecuted input that is taken in from a client that does not read its replies.
+pub const INPUT_BACKLOG_BYTES: usize = 16 * 1024 * 1024;
+/// Pieces of output that one vectored write carries at most.
+pub const WRITE_SLICES: usize = 32;
+/// A connection that is closing is cut off when its peer has read nothing for this long.
+pub const CLOSE_LINGER_MS: u64 = 10_000;
+/// How often a worker looks at a share of its connections for ones that it must end.
+pub const SWEEP_PERIOD_MS: u64 = 100;
+/// Sweeps in which every connection is looked at once.
+pub const SWEEP_SLICES: usize = 10;
+
+const _: () = assert!(READ_MIN_BYTES <= READ_BYTES && READ_BYTES <= INPUT_BACKLOG_BYTES);

@@ -14,8 +14,10 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use dashmap::DashMap;
+use tokio::sync::Notify;
 
 use crate::base::lock::Mutex;
+use crate::config::types;
 
 /// Bits of [`Client::flags`].
 pub mod flag {
@@ -67,15 +69,25 @@ pub struct Labels {
     pub user: String,
 }
 
-/// An output-buffer limit: at once at `hard_bytes`, or after `soft_ms` above `soft_bytes`. Zero means no limit.
+/// An output-buffer limit: at once above `hard_bytes`, or after `soft_ms` above `soft_bytes`. Zero means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutputLimit {
-    /// Bytes at which the client is closed at once.
+    /// Bytes above which the client is closed at once.
     pub hard_bytes: u64,
     /// Bytes above which it may stay for `soft_ms` only.
     pub soft_bytes: u64,
     /// Milliseconds that it may stay above `soft_bytes`.
     pub soft_ms: u64,
+}
+
+impl From<types::OutputLimit> for OutputLimit {
+    fn from(limit: types::OutputLimit) -> Self {
+        Self {
+            hard_bytes: limit.hard_bytes,
+            soft_bytes: limit.soft_bytes,
+            soft_ms: limit.soft_seconds.saturating_mul(1000),
+        }
+    }
 }
 
 /// What the acceptor knows of a new connection.
@@ -286,10 +298,10 @@ impl Client {
 
     /// Whether `total_bytes` of output break `limit`; keeps the time since which the soft limit is exceeded.
     pub fn exceeds(&self, total_bytes: u64, limit: OutputLimit, now_ms: u64) -> bool {
-        if limit.hard_bytes != 0 && total_bytes >= limit.hard_bytes {
+        if limit.hard_bytes != 0 && total_bytes > limit.hard_bytes {
             return true;
         }
-        if limit.soft_bytes == 0 || total_bytes < limit.soft_bytes {
+        if limit.soft_bytes == 0 || total_bytes <= limit.soft_bytes {
             if self.soft_since_ms.load(Ordering::Relaxed) != 0 {
                 self.soft_since_ms.store(0, Ordering::Relaxed);
             }
@@ -301,6 +313,22 @@ impl Client {
             return false;
         }
         now_ms.saturating_sub(since_ms) > limit.soft_ms
+    }
+
+    /// The limit of this client's class; monitors fall under the replicas', as in Redis.
+    pub fn output_limit(&self, limits: &types::OutputLimits) -> OutputLimit {
+        let class = match self.flags() {
+            flags if flags & flag::PUBSUB != 0 => limits.pubsub,
+            flags if flags & flag::MONITOR != 0 => limits.replica,
+            _ => limits.normal,
+        };
+        class.into()
+    }
+
+    /// Bytes that wait to be written, those that others have queued included.
+    pub fn unsent_bytes(&self) -> u64 {
+        let unsent = self.output_bytes.load(Ordering::Relaxed) + self.outbox_bytes.load(Ordering::Relaxed);
+        unsent as u64
     }
 
     fn clear_outbox(&self) {
@@ -329,6 +357,9 @@ pub struct Clients {
     monitor_count: AtomicUsize,
     paused: AtomicBool,
     pause: Mutex<Option<(PauseKind, u64)>>,
+    blocked: AtomicUsize,
+    /// Told whenever a client leaves.
+    gone: Notify,
 }
 
 impl Default for Clients {
@@ -350,6 +381,8 @@ impl Clients {
             monitor_count: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
             pause: Mutex::new(None),
+            blocked: AtomicUsize::new(0),
+            gone: Notify::new(),
         }
     }
 
@@ -378,7 +411,37 @@ impl Clients {
         // Whoever still holds it must not fill an outbox that nobody empties.
         client.signals.fetch_or(signal::KILL, Ordering::AcqRel);
         client.clear_outbox();
+        self.set_blocked(client, false);
         self.connected.fetch_sub(1, Ordering::AcqRel);
+        self.gone.notify_waiters();
+    }
+
+    /// Waits until nobody is connected.
+    pub async fn all_gone(&self) {
+        loop {
+            let gone = self.gone.notified();
+            if self.connected() == 0 {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    /// Notes that a client waits for something other than its peer, or no longer does.
+    pub fn set_blocked(&self, client: &Client, on: bool) {
+        if client.has(flag::BLOCKED) != on {
+            client.set(flag::BLOCKED, on);
+            if on {
+                self.blocked.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.blocked.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Number of clients that wait in a blocking command or for the end of a pause.
+    pub fn blocked(&self) -> usize {
+        self.blocked.load(Ordering::Relaxed)
     }
 
     /// The client with this id.

@@ -1,0 +1,509 @@
+//! A connection: the task that reads requests, has them executed, and writes their replies.
+//!
+//! This is the hot path. A turn reads once, executes every complete request in place and writes once; it allocates
+//! nothing and reads the clock once. The connection owns an input buffer only while a request is unfinished, and a
+//! reply writer only while the socket does not take more; otherwise it works with those of its [`Desk`].
+//!
+//! Bounds: a turn ends after [`TURN_REQUESTS`] requests or [`TURN_READS`] reads, so that one pipeline does not hold up
+//! the worker. While more than `client-output-pause` bytes of replies are unsent, no further request is executed, and
+//! input is taken in only up to [`INPUT_BACKLOG_BYTES`]; beyond that the peer's own writes block. A client that never
+//! reads therefore costs those two bounds and one reply. `client-query-buffer-limit` bounds an unfinished request.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::mem;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
+use tracing::{debug, info};
+
+use crate::base::limits::{
+    INPUT_BACKLOG_BYTES, READ_BYTES, READ_MIN_BYTES, TURN_READS, TURN_REQUESTS, WRITE_SLICES,
+};
+use crate::command::context::WorkerLocal;
+use crate::command::execute::{execute, must_wait};
+use crate::command::session::{Closing, Session};
+use crate::hub::clients::{flag, signal};
+use crate::resp::args::Args;
+use crate::resp::reply::{Proto, Reply};
+use crate::resp::request::{Limits, Scan, Scanner};
+use crate::server::stream::Stream;
+use crate::server::worker::{Desk, Tenure};
+
+/// The task that serves one client; completes when the connection is to be closed.
+pub struct Connection {
+    stream: Stream,
+    session: Session,
+    scanner: Scanner,
+    /// Input behind the `consumed` bytes that requests have used up; empty where there is none.
+    input: Vec<u8>,
+    consumed: usize,
+    /// If not 0, the input is the beginning of a request of which at least so many bytes are missing.
+    wanted_bytes: usize,
+    /// Replies that the socket has not taken yet.
+    unsent: Option<Box<Reply>>,
+    protocol: Proto,
+    phase: Phase,
+    /// The server is stopping: close as soon as nothing is in hand.
+    draining: bool,
+    /// The peer sends nothing more.
+    ended: bool,
+    /// Set while CLIENT PAUSE holds the next request back.
+    pause: Option<Pin<Box<Sleep>>>,
+    waker: Option<Waker>,
+    tenure: Tenure,
+}
+
+/// How far the connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Serving requests.
+    Open,
+    /// Reads and executes nothing more; closes when its replies are written.
+    Closing,
+    /// Closes at once.
+    Dead,
+}
+
+/// What a connection does next within its turn.
+enum Next {
+    /// Goes on.
+    Again,
+    /// Waits: a waker is registered for whatever can happen.
+    Wait,
+    /// Lets others have their turn first.
+    Yield,
+    /// Closes.
+    End,
+}
+
+/// What is left of a turn.
+struct Turn {
+    requests: usize,
+    reads: usize,
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.attach(cx);
+        let post = Rc::clone(&this.tenure.post);
+        let mut desk = post.desk.borrow_mut();
+        let mut turn = Turn { requests: TURN_REQUESTS, reads: TURN_READS };
+        loop {
+            match this.advance(cx, &mut desk, &mut turn) {
+                Next::Again => {}
+                Next::Wait => return Poll::Pending,
+                Next::Yield => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Next::End => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// The task for a socket that was just registered with the thread's reactor.
+    pub fn new(tenure: Tenure, stream: Stream, authenticated: bool) -> Self {
+        Self {
+            stream,
+            session: Session::new(Arc::clone(&tenure.client), authenticated),
+            scanner: Scanner::new(),
+            input: Vec::new(),
+            consumed: 0,
+            wanted_bytes: 0,
+            unsent: None,
+            protocol: Proto::Resp2,
+            phase: Phase::Open,
+            draining: false,
+            ended: false,
+            pause: None,
+            waker: None,
+            tenure,
+        }
+    }
+
+    /// Lets other threads wake this task. A task's waker stays the same, so there is work to do only once.
+    fn attach(&mut self, cx: &Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.tenure.client.attach(cx.waker().clone());
+        }
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>, desk: &mut Desk, turn: &mut Turn) -> Next {
+        self.heed_signals();
+        if self.unsent.is_some() {
+            self.send(cx, desk);
+        }
+        match (self.phase, &self.unsent) {
+            (Phase::Dead, _) => return Next::End,
+            (Phase::Closing, Some(_)) => {
+                self.tenure.client.set(flag::CLOSING, true);
+                return Next::Wait;
+            }
+            (Phase::Closing, None) => return self.finish(),
+            (Phase::Open, Some(unsent))
+                if is_over(unsent.pending_bytes(), desk.worker.state.config().client_output_pause) =>
+            {
+                return self.take_in(cx, desk, turn, INPUT_BACKLOG_BYTES);
+            }
+            (Phase::Open, _) => {}
+        }
+        if self.is_paused(cx) {
+            return if self.draining { Next::End } else { Next::Wait };
+        }
+        if self.consumed < self.input.len() && self.wanted_bytes == 0 {
+            return self.execute_own(cx, desk, turn);
+        }
+        if self.ended {
+            self.phase = Phase::Closing;
+            return Next::Again;
+        }
+        if self.input.is_empty() {
+            return self.read(cx, desk, turn);
+        }
+        if is_over(self.input.len() - self.consumed, desk.worker.state.config().client_query_buffer_limit) {
+            info!("closing {}: its request exceeds client-query-buffer-limit", self.tenure.client.peer);
+            desk.worker.state.stats.query_limit_closed.add(1);
+            return Next::End;
+        }
+        self.take_in(cx, desk, turn, usize::MAX)
+    }
+
+    #[inline]
+    fn heed_signals(&mut self) {
+        let signals = self.tenure.client.take_signals();
+        if signals != 0 {
+            self.heed(signals);
+        }
+    }
+
+    #[cold]
+    fn heed(&mut self, signals: u32) {
+        if signals & signal::KILL != 0 {
+            self.phase = Phase::Dead;
+        }
+        if signals & signal::DRAIN != 0 {
+            self.draining = true;
+        }
+        if signals & signal::RESUME != 0 {
+            self.end_pause();
+        }
+        if signals & signal::OUTBOX != 0 {
+            let unsent = self.unsent.get_or_insert_default();
+            for frame in self.tenure.client.take_outbox() {
+                unsent.raw_shared(frame);
+            }
+        }
+    }
+
+    /// Whether CLIENT PAUSE still holds the next request back.
+    fn is_paused(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(timer) = &mut self.pause else { return false };
+        if timer.as_mut().poll(cx).is_pending() {
+            return true;
+        }
+        // Whether the pause was made longer meanwhile is asked before the request is executed.
+        self.end_pause();
+        false
+    }
+
+    fn end_pause(&mut self) {
+        if self.pause.take().is_some() {
+            self.tenure.post.hub.clients.set_blocked(&self.tenure.client, false);
+        }
+    }
+
+    /// Nothing is in hand: reads what there is into the desk's buffer, executes what is whole, keeps the rest.
+    fn read(&mut self, cx: &mut Context<'_>, desk: &mut Desk, turn: &mut Turn) -> Next {
+        if turn.reads == 0 || turn.requests == 0 {
+            return Next::Yield;
+        }
+        turn.reads -= 1;
+        let Desk { worker, input, output } = desk;
+        let length = match self.stream.poll_read(cx, input) {
+            Poll::Pending => return self.idle(),
+            Poll::Ready(Ok(length)) if length > 0 => length,
+            Poll::Ready(end) => return self.ended(end),
+        };
+        note_read(worker, length);
+        let used = self.execute(&input[..length], worker, output, turn);
+        if used < length {
+            self.keep(&input[used..length]);
+        }
+        self.settle(cx, desk);
+        Next::Again
+    }
+
+    /// No input has come.
+    fn idle(&mut self) -> Next {
+        // Replies that the peer is slow to read are still in hand.
+        if self.draining && self.unsent.is_none() { self.finish() } else { Next::Wait }
+    }
+
+    /// Closes in order: everything is sent.
+    fn finish(&self) -> Next {
+        self.stream.finish();
+        Next::End
+    }
+
+    /// The peer has finished sending, or the connection is broken.
+    #[cold]
+    fn ended(&mut self, end: io::Result<usize>) -> Next {
+        match end {
+            Ok(_) => {
+                self.ended = true;
+                Next::Again
+            }
+            Err(error) => {
+                debug!("reading from {}: {error}", self.tenure.client.peer);
+                Next::End
+            }
+        }
+    }
+
+    /// Keeps input that no request has used up yet; the connection had none before.
+    fn keep(&mut self, rest: &[u8]) {
+        self.input.reserve_exact(rest.len() + self.wanted_bytes.clamp(READ_MIN_BYTES, READ_BYTES));
+        self.input.extend_from_slice(rest);
+    }
+
+    /// Reads more into the connection's own buffer, as long as it holds fewer than `most` bytes.
+    fn take_in(&mut self, cx: &mut Context<'_>, desk: &mut Desk, turn: &mut Turn, most: usize) -> Next {
+        if self.ended || self.input.len() - self.consumed >= most {
+            return Next::Wait;
+        }
+        if turn.reads == 0 {
+            return Next::Yield;
+        }
+        turn.reads -= 1;
+        self.make_room();
+        match self.stream.poll_read_append(cx, &mut self.input) {
+            Poll::Pending => self.idle(),
+            Poll::Ready(Ok(length)) if length > 0 => {
+                note_read(&desk.worker, length);
+                self.wanted_bytes = self.wanted_bytes.saturating_sub(length);
+                self.note_input();
+                Next::Again
+            }
+            Poll::Ready(end) => self.ended(end),
+        }
+    }
+
+    /// Makes sure that there is room to read into: drops what is used up if that is the larger part (so that every
+    /// byte is moved once on average), and grows by what is missing, but never to more than twice what has come: an
+    /// announced length alone reserves no memory.
+    fn make_room(&mut self) {
+        if self.consumed > self.input.len() / 2 {
+            self.input.drain(..self.consumed);
+            self.consumed = 0;
+        }
+        let spare = self.input.capacity() - self.input.len();
+        if spare < READ_MIN_BYTES && spare < self.wanted_bytes.max(1) {
+            let grown = self.input.len().max(READ_BYTES);
+            self.input.reserve_exact(self.wanted_bytes.clamp(READ_MIN_BYTES, grown));
+        }
+    }
+
+    /// Executes requests from the connection's own buffer.
+    fn execute_own(&mut self, cx: &mut Context<'_>, desk: &mut Desk, turn: &mut Turn) -> Next {
+        if turn.requests == 0 {
+            return Next::Yield;
+        }
+        let input = mem::take(&mut self.input);
+        self.consumed += self.execute(&input[self.consumed..], &mut desk.worker, &mut desk.output, turn);
+        if self.consumed < input.len() {
+            self.input = input;
+        } else {
+            self.consumed = 0;
+        }
+        self.settle(cx, desk);
+        Next::Again
+    }
+
+    /// Executes the requests that `input` starts with, until it ends, the turn ends, the replies become too many, or
+    /// the next one must wait or is none. Returns how many bytes are used up.
+    fn execute(
+        &mut self,
+        input: &[u8],
+        worker: &mut WorkerLocal,
+        output: &mut Reply,
+        turn: &mut Turn,
+    ) -> usize {
+        worker.refresh_now();
+        let began_ns = worker.state.last_ns;
+        let config = worker.state.config();
+        let (bulk_max, pause_bytes) = (config.proto_max_bulk_len as usize, config.client_output_pause);
+        self.tenure.client.active_ms.store(worker.state.now_ms, Ordering::Relaxed);
+        self.tenure.client.query_bytes.store(input.len(), Ordering::Relaxed);
+        self.wanted_bytes = 0;
+        if self.unsent.is_none() && !output.is_empty() {
+            // A handler that panicked has left half a reply to somebody else.
+            *output = Reply::default();
+        }
+        let mut unsent = self.unsent.take();
+        let reply = unsent.as_deref_mut().unwrap_or(output);
+        reply.set_proto(self.protocol);
+        let mut at = 0;
+        while at < input.len() && turn.requests > 0 && self.phase == Phase::Open {
+            let limits = Limits::new(bulk_max, self.session.authenticated);
+            match self.scanner.scan(&input[at..], &limits) {
+                Scan::Request { consumed_bytes } => {
+                    if !self.execute_one(&input[at..], worker, reply) {
+                        break;
+                    }
+                    at += consumed_bytes;
+                }
+                Scan::Nothing { consumed_bytes } => at += consumed_bytes,
+                Scan::Incomplete { wanted_bytes } => {
+                    self.wanted_bytes = wanted_bytes;
+                    break;
+                }
+                Scan::Error(error) => {
+                    reply.error(&error.into());
+                    self.phase = Phase::Closing;
+                }
+            }
+            turn.requests -= 1;
+            if is_over(reply.pending_bytes(), pause_bytes) {
+                break;
+            }
+        }
+        self.protocol = reply.proto();
+        self.unsent = unsent;
+        worker.state.stats.busy_ns.add(worker.state.last_ns - began_ns);
+        at
+    }
+
+    /// Executes the request that the scanner has found at the start of `input`; false if it must wait.
+    #[inline]
+    fn execute_one(&mut self, input: &[u8], worker: &mut WorkerLocal, reply: &mut Reply) -> bool {
+        let args = self.scanner.args(input);
+        if input[0] != b'*' && is_http(args) {
+            info!("closing {}: it speaks HTTP", self.tenure.client.peer);
+            self.phase = Phase::Dead;
+            return false;
+        }
+        if let Some((_, until_ms)) = worker.hub.clients.paused(worker.state.now_ms)
+            && must_wait(worker, args).is_some()
+        {
+            let wait_ms = until_ms.saturating_sub(worker.state.now_ms);
+            self.pause = Some(Box::pin(sleep(Duration::from_millis(wait_ms))));
+            worker.hub.clients.set_blocked(&self.tenure.client, true);
+            return false;
+        }
+        execute(worker, &mut self.session, reply, args);
+        match self.session.closing {
+            None => {}
+            Some(Closing::AfterReply) => self.phase = Phase::Closing,
+            Some(Closing::Now) => self.phase = Phase::Dead,
+        }
+        true
+    }
+
+    /// After requests were executed: what is left to read or to execute is noted, what there is to write is written.
+    #[inline]
+    fn settle(&mut self, cx: &mut Context<'_>, desk: &mut Desk) {
+        self.note_input();
+        if self.unsent.is_some() {
+            return;
+        }
+        if self.phase == Phase::Dead {
+            desk.output = Reply::default();
+        } else if !desk.output.is_empty() {
+            self.send(cx, desk);
+        }
+    }
+
+    fn note_input(&self) {
+        let client = &self.tenure.client;
+        client.query_bytes.store(self.input.len() - self.consumed, Ordering::Relaxed);
+        client.query_free_bytes.store(self.input.capacity() - self.input.len(), Ordering::Relaxed);
+    }
+
+    /// Writes as much as the socket takes of the unsent replies, or, where there are none, of those on the desk.
+    fn send(&mut self, cx: &mut Context<'_>, desk: &mut Desk) {
+        let Desk { worker, output, .. } = desk;
+        let stats = &worker.state.stats;
+        let reply = self.unsent.as_deref_mut().unwrap_or(output);
+        let before = reply.pending_bytes();
+        let outcome = write(&mut self.stream, cx, reply);
+        let rest = reply.pending_bytes();
+        if rest < before {
+            stats.writes_processed.add(1);
+            stats.net_output_bytes.add((before - rest) as u64);
+        }
+        match outcome {
+            Poll::Ready(Ok(())) => {
+                if self.unsent.take().is_some() {
+                    self.tenure.client.output_bytes.store(0, Ordering::Relaxed);
+                }
+            }
+            Poll::Ready(Err(error)) => {
+                debug!("writing to {}: {error}", self.tenure.client.peer);
+                *output = Reply::default();
+                self.phase = Phase::Dead;
+            }
+            Poll::Pending => self.hold(desk, rest, rest < before),
+        }
+    }
+
+    /// The socket takes no more: keeps the rest, within the client's limit.
+    #[cold]
+    fn hold(&mut self, desk: &mut Desk, rest: usize, moved: bool) {
+        let Desk { worker, output, .. } = desk;
+        self.unsent.get_or_insert_with(|| Box::new(mem::take(output)));
+        let client = &self.tenure.client;
+        client.output_bytes.store(rest, Ordering::Relaxed);
+        let now_ms = worker.state.clock.wall_ms();
+        if moved {
+            client.active_ms.store(now_ms, Ordering::Relaxed);
+        }
+        let limit = client.output_limit(&worker.state.config().client_output_buffer_limit);
+        if client.exceeds(client.unsent_bytes(), limit, now_ms) {
+            info!("closing {}: its unsent replies exceed client-output-buffer-limit", client.peer);
+            worker.state.stats.output_limit_closed.add(1);
+            self.phase = Phase::Dead;
+        }
+    }
+}
+
+/// Writes until nothing is pending or the socket takes no more; then the task is woken when it does.
+fn write(stream: &mut Stream, cx: &mut Context<'_>, reply: &mut Reply) -> Poll<io::Result<()>> {
+    while !reply.is_empty() {
+        let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
+        let filled = reply.slices(&mut slices);
+        let written = ready!(stream.poll_write(cx, &slices[..filled]))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        reply.advance(written);
+    }
+    Poll::Ready(Ok(()))
+}
+
+fn note_read(worker: &WorkerLocal, length: usize) {
+    worker.state.stats.reads_processed.add(1);
+    worker.state.stats.net_input_bytes.add(length as u64);
+}
+
+/// Whether a bound, of which 0 means none, is exceeded.
+fn is_over(bytes: usize, bound: u64) -> bool {
+    bound != 0 && bytes as u64 > bound
+}
+
+/// Whether an inline request is the start of an HTTP request or one of its header lines. A web page may make a browser
+/// send one to any port, with commands in its body.
+fn is_http(args: Args<'_>) -> bool {
+    args[0].eq_ignore_ascii_case(b"post") || args[0].eq_ignore_ascii_case(b"host:")
+}

@@ -1,0 +1,66 @@
+//! Stopping: by signal, by the SHUTDOWN command, or by whoever started the server.
+//!
+//! In order: listeners close (a unix socket's file goes), idle connections close, the others finish what they have
+//! received and write their replies, and at the deadline whoever is left is cut off. A second signal ends the process
+//! at once.
+
+use std::io;
+use std::process;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::hub::Hub;
+use crate::hub::clients;
+use crate::hub::orders::Shutdown;
+
+/// Turns SIGTERM and SIGINT into an order to stop, and a second one into the end of the process (exit code 1). Runs on
+/// a thread of its own for the rest of the process. Fails if the handlers cannot be installed.
+pub fn heed_signals(hub: &Arc<Hub>) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let (mut terminate, mut interrupt) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    let hub = Arc::clone(hub);
+    thread::Builder::new().name("larder-signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            let mut next = async || {
+                tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                }
+            };
+            info!("{}: stopping", next().await);
+            hub.orders.shut_down(Shutdown::Graceful);
+            warn!("{} again: ending at once", next().await);
+            process::exit(1);
+        });
+    })?;
+    Ok(())
+}
+
+/// Ends all connections: those with nothing in hand at once, the others when their replies are written, and what is
+/// left after `shutdown-timeout`, or at an order to stop at once, in any state. Listeners must be closed already.
+pub async fn drain(hub: &Hub) {
+    hub.clients.signal_all(clients::signal::DRAIN);
+    let patience = Duration::from_secs(hub.config.load().shutdown_timeout);
+    let drained = timeout(patience, async {
+        tokio::select! {
+            biased;
+            () = hub.clients.all_gone() => {}
+            () = hub.orders.shutdown_ordered(Shutdown::Immediate) => {}
+        }
+    });
+    drop(drained.await);
+    let left = hub.clients.connected();
+    if left > 0 {
+        info!("closing {left} connections that have not read all their replies");
+        hub.clients.signal_all(clients::signal::KILL);
+    }
+}
