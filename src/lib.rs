@@ -14,10 +14,13 @@
 #![warn(missing_docs)]
 
 pub mod base;
+pub mod cli;
 pub mod command;
 pub mod config;
 pub mod hub;
+pub mod logging;
 pub mod metrics;
+pub mod probe;
 pub mod resp;
 pub mod server;
 pub mod store;

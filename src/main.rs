@@ -1,1 +1,44 @@
-fn main() {}
+//! The `larder` program: reads the command line, starts the log, runs the server, turns errors into one line and an
+//! exit code.
+#![forbid(unsafe_code)]
+
+use larder::cli::{self, Invocation};
+use larder::config::store::ConfigStore;
+use larder::logging;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("larder: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    match cli::parse(std::env::args_os(), std::env::vars_os())? {
+        Invocation::Print(text) => print(&text),
+        Invocation::Probe(probe) => print(probe.run()?),
+        Invocation::Serve(config) => serve(Arc::new(config)),
+    }
+}
+
+fn serve(config: Arc<ConfigStore>) -> Result<(), String> {
+    let log = logging::start(&config.load())?;
+    config.on_change(log.listener());
+    let config = config.load();
+    tracing::info!(port = config.port, threads = config.worker_count(), "configuration read");
+    Ok(())
+}
+
+/// Writes to the standard output; a reader that has gone away (`larder --help | head`) is no error.
+fn print(text: &str) -> Result<(), String> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot print: {error}")),
+        _ => Ok(()),
+    }
+}

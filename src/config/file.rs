@@ -102,10 +102,10 @@ pub fn render(config: &Config) -> String {
             section = param.section;
             text.push_str(&format!("\n# ==== {section} ====\n"));
         }
-        let value = param.toml(config).to_string();
-        let idle = !param.effective && value == param.toml(&defaults).to_string();
+        let value = param.toml(config);
+        let idle = !param.effective && value.to_string() == param.toml(&defaults).to_string();
         text.push('\n');
-        for line in wrapped(&about(param)) {
+        for line in wrapped(&about(param, &value)) {
             text.push_str(&format!("# {line}\n"));
         }
         let mark = if idle { "#" } else { "" };
@@ -114,10 +114,13 @@ pub fn render(config: &Config) -> String {
     text
 }
 
-/// The comment above a parameter.
-fn about(param: &Param) -> String {
+/// The comment above a parameter; what the value shows by itself is not said.
+fn about(param: &Param, value: &Value) -> String {
+    let expects = param.expects();
+    let takes =
+        if value.is_bool() || expects == "text" { String::new() } else { format!(" Takes {expects}.") };
     let when = if param.mutable { "" } else { " Fixed while the server runs." };
-    format!("{} Takes {}.{when}", param.doc(), param.expects())
+    format!("{}{takes}{when}", param.doc())
 }
 
 /// `text` in lines of at most [`COMMENT_WIDTH`] bytes, words kept whole.

@@ -74,6 +74,7 @@ fn parse_integer(kind: &Kind, text: &str) -> Result<i64, String> {
 
 fn expects_integer(kind: &Kind) -> String {
     match *kind {
+        Kind::Integer { min, max } if max >= i64::from(i32::MAX) => format!("an integer of at least {min}"),
         Kind::Integer { min, max } => format!("an integer from {min} to {max}"),
         _ => String::from("an integer"),
     }
