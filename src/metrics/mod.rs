@@ -3,5 +3,8 @@
 //! The hot path touches only [`workers`] and [`histogram`]: relaxed loads and stores, no read-modify-write, no lock, no
 //! lookup by name. Everything else happens when somebody asks. Nothing global is installed.
 
+pub mod catalog;
+pub mod exporter;
 pub mod histogram;
+pub mod text;
 pub mod workers;

@@ -1,0 +1,105 @@
+//! Every metric that the page for Prometheus has: name, kind, labels and help. A name stands nowhere else.
+//!
+//! Names follow Prometheus's conventions: prefix `larder_`, base units (seconds, bytes) in the name, `_total` on
+//! counters and on nothing else.
+
+/// What a metric's numbers mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows while the process lives.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by upper bound.
+    Histogram,
+}
+
+impl Kind {
+    /// As the text format writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One family of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Full name, unit included.
+    pub name: &'static str,
+    /// What its numbers mean.
+    pub kind: Kind,
+    /// The labels of its series, in order.
+    pub labels: &'static [&'static str],
+    /// What it counts, in a sentence.
+    pub help: &'static str,
+}
+
+macro_rules! catalog {
+    ($( $constant:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal; )+) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Metric =
+                Metric { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };
+        )+
+        /// All of them.
+        pub const METRICS: &[Metric] = &[$( $constant ),+];
+    };
+}
+
+catalog! {
+    BUILD_INFO = Gauge "larder_build_info" ["version"] "Always 1; the label says which version is running.";
+    UPTIME = Gauge "larder_uptime_seconds" [] "Time since the start of the process.";
+    HITS = Counter "larder_keyspace_hits_total" [] "Reads of keys that were there.";
+    MISSES = Counter "larder_keyspace_misses_total" [] "Reads of keys that were not there.";
+    EVICTED = Counter "larder_evicted_keys_total" ["policy"] "Keys removed to make room, by the policy that chose them.";
+    EXPIRED = Counter "larder_expired_keys_total" [] "Keys removed because their time to live was over.";
+    KEYS = Gauge "larder_database_keys" ["db"] "Keys in a logical database.";
+    EXPIRING_KEYS = Gauge "larder_database_expiring_keys" ["db"] "Keys with a time to live in a logical database.";
+    MEMORY_USED = Gauge "larder_memory_used_bytes" [] "Memory that counts against the limit.";
+    MEMORY_LIMIT = Gauge "larder_memory_limit_bytes" [] "The parameter maxmemory; 0 for no limit.";
+    MEMORY_RESIDENT = Gauge "larder_memory_resident_bytes" [] "Physical memory that the process holds.";
+    CLIENTS = Gauge "larder_connected_clients" [] "Connections that are open.";
+    CLIENTS_LIMIT = Gauge "larder_connected_clients_limit" [] "The parameter maxclients.";
+    ACCEPTED = Counter "larder_connections_accepted_total" [] "Connections accepted.";
+    REJECTED = Counter "larder_connections_rejected_total" []
+        "Connections refused, because there were too many or protected mode forbade them.";
+    LIMIT_CLOSED = Counter "larder_clients_limit_closed_total" ["limit"]
+        "Clients closed because they went over a limit: unsent replies (output) or unread requests (query).";
+    RECEIVED = Counter "larder_network_received_bytes_total" [] "Bytes read from clients.";
+    SENT = Counter "larder_network_sent_bytes_total" [] "Bytes written to clients.";
+    ERROR_REPLIES = Counter "larder_error_replies_total" [] "Error replies sent.";
+    COMMANDS = Counter "larder_commands_total" ["command"] "Executions of a command.";
+    COMMANDS_FAILED = Counter "larder_commands_failed_total" ["command"]
+        "Executions of a command that answered with an error.";
+    COMMANDS_REJECTED = Counter "larder_commands_rejected_total" ["command"]
+        "Commands refused before they were executed.";
+    COMMAND_DURATION = Histogram "larder_command_duration_seconds" ["command"]
+        "Time that a command took to execute, without waiting for the network.";
+    WORKER_BUSY = Counter "larder_worker_busy_seconds_total" ["worker"]
+        "Time that a worker spent on requests; its rate is the worker's load, from 0 to 1.";
+    WORKER_COMMANDS = Counter "larder_worker_commands_total" ["worker"] "Commands that a worker executed.";
+    WORKER_CONNECTIONS = Gauge "larder_worker_connections" ["worker"] "Connections that a worker serves.";
+    SLOWLOG_LENGTH = Gauge "larder_slowlog_length" [] "Entries in the slow log.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, METRICS};
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_documented_and_by_convention() {
+        let mut seen = HashSet::new();
+        for metric in METRICS {
+            assert!(seen.insert(metric.name), "{} twice", metric.name);
+            assert!(metric.name.starts_with("larder_"), "{}", metric.name);
+            assert!(metric.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            assert!(metric.help.ends_with('.') && metric.help.len() > 10, "{}", metric.name);
+        }
+    }
+}

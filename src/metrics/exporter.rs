@@ -1,0 +1,207 @@
+//! The page for Prometheus, made from one [`Sample`] whenever it is asked for.
+//!
+//! Counters and gauges go through a recorder of `metrics-exporter-prometheus` that belongs to the [`Exporter`]; what
+//! that crate cannot take (histograms counted by the workers, seconds with fractions) is appended by [`text`]. Nothing
+//! is installed globally and nothing here is called by a command.
+//!
+//! [`text`]: crate::metrics::text
+
+use crate::metrics::catalog::{self, Kind, METRICS, Metric};
+use crate::metrics::text::Page;
+use crate::metrics::workers::{Totals, WorkerStats};
+use metrics::{Key, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use std::sync::Arc;
+
+/// What the crate wants to know about the place that registers a metric; it makes no use of it.
+const ORIGIN: Metadata<'static> = Metadata::new("larder", Level::INFO, None);
+
+/// One logical database at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseSample {
+    /// Its number.
+    pub number: usize,
+    /// Keys in it.
+    pub keys: u64,
+    /// Keys in it that have a time to live.
+    pub expiring: u64,
+}
+
+/// One worker at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerSample {
+    /// Nanoseconds spent on requests so far.
+    pub busy_ns: u64,
+    /// Commands executed so far.
+    pub commands: u64,
+    /// Connections at the moment.
+    pub connections: u64,
+}
+
+impl WorkerSample {
+    /// What `stats` says now.
+    pub fn of(stats: &WorkerStats) -> Self {
+        Self {
+            busy_ns: stats.busy_ns.get(),
+            commands: stats.commands_processed.get(),
+            connections: stats.connections(),
+        }
+    }
+}
+
+/// The whole server at one moment: all that the page shows.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// Seconds since the start.
+    pub uptime_seconds: f64,
+    /// Counters of all workers since the start (not since CONFIG RESETSTAT: Prometheus wants counters that only grow).
+    pub totals: Totals,
+    /// Command names by dense id, as in `totals.commands`; subcommands as `client|list`.
+    pub command_names: Arc<[String]>,
+    /// The workers, in their order.
+    pub workers: Vec<WorkerSample>,
+    /// The logical databases that have ever had keys.
+    pub databases: Vec<DatabaseSample>,
+    /// Keys evicted so far, by policy name.
+    pub evicted: Vec<(&'static str, u64)>,
+    /// Keys expired so far.
+    pub expired: u64,
+    /// Bytes that count against the limit.
+    pub memory_used_bytes: u64,
+    /// The limit; 0 for none.
+    pub memory_limit_bytes: u64,
+    /// Bytes of physical memory.
+    pub memory_resident_bytes: u64,
+    /// The parameter maxclients.
+    pub clients_max: u64,
+    /// Entries in the slow log.
+    pub slowlog_len: u64,
+}
+
+/// Makes pages; keeps the recorder that it makes them with.
+pub struct Exporter {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+impl std::fmt::Debug for Exporter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Exporter")
+    }
+}
+
+impl Default for Exporter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Exporter {
+    /// An exporter that knows the catalogue's descriptions.
+    pub fn new() -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        for metric in METRICS {
+            let (name, help) = (metric.name.into(), metric.help.into());
+            match metric.kind {
+                Kind::Counter => recorder.describe_counter(name, None, help),
+                Kind::Gauge => recorder.describe_gauge(name, None, help),
+                Kind::Histogram => recorder.describe_histogram(name, None, help),
+            }
+        }
+        let handle = recorder.handle();
+        Self { recorder, handle }
+    }
+
+    /// The page in Prometheus's text format (version 0.0.4).
+    pub fn render(&self, sample: &Sample) -> String {
+        self.set_server(sample);
+        self.set_traffic(&sample.totals);
+        self.set_commands(sample);
+        let mut page = Page::after(self.handle.render());
+        append_workers(&mut page, sample);
+        append_durations(&mut page, sample);
+        page.finish()
+    }
+
+    fn set_server(&self, sample: &Sample) {
+        self.gauge(&catalog::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+        self.gauge(&catalog::UPTIME, &[], sample.uptime_seconds);
+        for database in &sample.databases {
+            let number = database.number.to_string();
+            self.gauge(&catalog::KEYS, &[&number], database.keys as f64);
+            self.gauge(&catalog::EXPIRING_KEYS, &[&number], database.expiring as f64);
+        }
+        for (policy, count) in &sample.evicted {
+            self.counter(&catalog::EVICTED, &[policy], *count);
+        }
+        self.counter(&catalog::EXPIRED, &[], sample.expired);
+        self.gauge(&catalog::MEMORY_USED, &[], sample.memory_used_bytes as f64);
+        self.gauge(&catalog::MEMORY_LIMIT, &[], sample.memory_limit_bytes as f64);
+        self.gauge(&catalog::MEMORY_RESIDENT, &[], sample.memory_resident_bytes as f64);
+        self.gauge(&catalog::CLIENTS_LIMIT, &[], sample.clients_max as f64);
+        self.gauge(&catalog::SLOWLOG_LENGTH, &[], sample.slowlog_len as f64);
+    }
+
+    fn set_traffic(&self, totals: &Totals) {
+        self.gauge(&catalog::CLIENTS, &[], totals.connections() as f64);
+        for (metric, count) in [
+            (&catalog::HITS, totals.keyspace_hits),
+            (&catalog::MISSES, totals.keyspace_misses),
+            (&catalog::ACCEPTED, totals.connections_opened),
+            (&catalog::REJECTED, totals.connections_rejected),
+            (&catalog::RECEIVED, totals.net_input_bytes),
+            (&catalog::SENT, totals.net_output_bytes),
+            (&catalog::ERROR_REPLIES, totals.error_replies),
+        ] {
+            self.counter(metric, &[], count);
+        }
+        self.counter(&catalog::LIMIT_CLOSED, &["output"], totals.output_limit_closed);
+        self.counter(&catalog::LIMIT_CLOSED, &["query"], totals.query_limit_closed);
+    }
+
+    fn set_commands(&self, sample: &Sample) {
+        for (name, row) in sample.command_names.iter().zip(&sample.totals.commands) {
+            if row.is_used() {
+                self.counter(&catalog::COMMANDS, &[name], row.calls);
+                self.counter(&catalog::COMMANDS_FAILED, &[name], row.failed);
+                self.counter(&catalog::COMMANDS_REJECTED, &[name], row.rejected);
+            }
+        }
+        for (number, worker) in sample.workers.iter().enumerate() {
+            let number = number.to_string();
+            self.counter(&catalog::WORKER_COMMANDS, &[&number], worker.commands);
+            self.gauge(&catalog::WORKER_CONNECTIONS, &[&number], worker.connections as f64);
+        }
+    }
+
+    fn counter(&self, metric: &Metric, values: &[&str], count: u64) {
+        self.recorder.register_counter(&key(metric, values), &ORIGIN).absolute(count);
+    }
+
+    fn gauge(&self, metric: &Metric, values: &[&str], number: f64) {
+        self.recorder.register_gauge(&key(metric, values), &ORIGIN).set(number);
+    }
+}
+
+fn key(metric: &Metric, values: &[&str]) -> Key {
+    debug_assert_eq!(metric.labels.len(), values.len(), "{}", metric.name);
+    let pairs = metric.labels.iter().zip(values);
+    let labels: Vec<Label> = pairs.map(|(label, value)| Label::new(*label, String::from(*value))).collect();
+    Key::from_parts(metric.name, labels)
+}
+
+fn append_workers(page: &mut Page, sample: &Sample) {
+    page.family(&catalog::WORKER_BUSY);
+    for (number, worker) in sample.workers.iter().enumerate() {
+        page.number(&catalog::WORKER_BUSY, &[&number.to_string()], worker.busy_ns as f64 / 1e9);
+    }
+}
+
+fn append_durations(page: &mut Page, sample: &Sample) {
+    page.family(&catalog::COMMAND_DURATION);
+    for (name, row) in sample.command_names.iter().zip(&sample.totals.commands) {
+        if !row.latency.is_empty() {
+            page.durations(&catalog::COMMAND_DURATION, &[name], &row.latency);
+        }
+    }
+}
