@@ -19,9 +19,7 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 use tracing::warn;
 
-use crate::base::limits::{
-    CLOSE_LINGER_MS, READ_BYTES, SWEEP_PERIOD_MS, SWEEP_SLICES, TICK_BUDGET_NS, TICK_REST_MS,
-};
+use crate::base::limits::{CLOSE_LINGER_MS, READ_BYTES, SWEEP_PERIOD_MS, SWEEP_SLICES};
 use crate::command::context::WorkerLocal;
 use crate::hub::Hub;
 use crate::hub::clients::{Client, flag};
