@@ -182,9 +182,17 @@ impl Scanner {
     }
 
     #[inline]
-    fn begin_bulks(&mut self, buf: &[u8], limits: &Limits, count: i64, next: usize) -> Result<Scan, Stop> {
+    fn begin_bulks(
+        &mut self,
+        buf: &[u8],
+        limits: &Limits,
+        count: i64,
+        next: usize,
+    ) -> Result<Scan, Stop> {
         if count <= 0 {
-            return Err(Scan::Nothing { consumed_bytes: next });
+            return Err(Scan::Nothing {
+                consumed_bytes: next,
+            });
         }
         let count = count as usize;
         if count > limits.args_max {
@@ -231,7 +239,10 @@ impl Scanner {
                     return Err(missing(end + 2, buf.len()));
                 }
             }
-            self.ranges.push(Range32 { start: at as u32, len: length as u32 });
+            self.ranges.push(Range32 {
+                start: at as u32,
+                len: length as u32,
+            });
             at = end + 2;
             remaining -= 1;
         }
@@ -327,23 +338,42 @@ impl Scanner {
     }
 }
 
-/// The number and the end of a line `<kind>d CR LF` or `<kind>dd CR LF` at `at`: nearly every line there is. `None` for
-/// everything else, cut off and wrong lines included.
+/// The number and the end of the line at `at`, if it begins with `kind` and holds 1 to 6 digits and CR LF: nearly every
+/// line there is. `None` for everything else, lines that are cut off or wrong included.
 #[inline(always)]
 fn short_number(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
     let line: &[u8; 5] = buf.get(at..)?.first_chunk()?;
-    let tens = line[1].wrapping_sub(b'0');
-    if line[0] != kind || tens > 9 {
+    let first = line[1].wrapping_sub(b'0');
+    if line[0] != kind || first > 9 {
         return None;
     }
     if line[2] == b'\r' && line[3] == b'\n' {
-        return Some((tens as usize, at + 4));
+        return Some((first as usize, at + 4));
     }
-    let ones = line[2].wrapping_sub(b'0');
-    if tens == 0 || ones > 9 || line[3] != b'\r' || line[4] != b'\n' {
+    let second = line[2].wrapping_sub(b'0');
+    if first == 0 || second > 9 {
         return None;
     }
-    Some((tens as usize * 10 + ones as usize, at + 5))
+    let number = first as usize * 10 + second as usize;
+    if line[3] == b'\r' && line[4] == b'\n' {
+        return Some((number, at + 5));
+    }
+    longer_number(buf, at + 3, number)
+}
+
+/// Goes on with a number of which two digits were read, four more at most.
+#[inline]
+fn longer_number(buf: &[u8], at: usize, mut number: usize) -> Option<(usize, usize)> {
+    let line: &[u8; 6] = buf.get(at..)?.first_chunk()?;
+    for position in 0..5 {
+        let digit = line[position].wrapping_sub(b'0');
+        if digit > 9 {
+            let ended = line[position] == b'\r' && line[position + 1] == b'\n';
+            return ended.then_some((number, at + position + 2));
+        }
+        number = number * 10 + digit as usize;
+    }
+    None
 }
 
 #[inline]
@@ -363,7 +393,9 @@ fn missing(wanted: usize, have: usize) -> Stop {
     if wanted > limits::REQUEST_MAX_BYTES {
         return Scan::Error(ProtocolError::TooBigRequest);
     }
-    Scan::Incomplete { wanted_bytes: wanted - have }
+    Scan::Incomplete {
+        wanted_bytes: wanted - have,
+    }
 }
 
 #[cfg(test)]
@@ -421,8 +453,12 @@ mod tests {
     #[test]
     fn requests_of_both_kinds_follow_each_other() {
         let input = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n\r\nPING\n*0\r\n*-1\r\n  \r\nset k \"a b\"\r\n*1\r\n$4\r\nQUIT\r\n";
-        let expected: Vec<Vec<&[u8]>> =
-            vec![vec![b"GET", b"k"], vec![b"PING"], vec![b"set", b"k", b"a b"], vec![b"QUIT"]];
+        let expected: Vec<Vec<&[u8]>> = vec![
+            vec![b"GET", b"k"],
+            vec![b"PING"],
+            vec![b"set", b"k", b"a b"],
+            vec![b"QUIT"],
+        ];
         let (requests, error) = scan_all(input, &[], &LIMITS);
         assert_eq!(requests, expected);
         assert_eq!(error, None);
@@ -442,8 +478,14 @@ mod tests {
             ("*1\r\n$x\r\n".into(), "invalid bulk length"),
             ("*1\r\n$03\r\nabc\r\n".into(), "invalid bulk length"),
             ("*1\r\n$2000000000\r\n".into(), "invalid bulk length"),
-            ("*1\r\n$99999999999999999999\r\n".into(), "invalid bulk length"),
-            ("*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n".into(), "expected '$', got 'f'"),
+            (
+                "*1\r\n$99999999999999999999\r\n".into(),
+                "invalid bulk length",
+            ),
+            (
+                "*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n".into(),
+                "expected '$', got 'f'",
+            ),
             ("*1\r\n*1\r\n*1\r\n".into(), "expected '$', got '*'"),
             (format!("*{long}"), "too big mbulk count string"),
             (format!("*1\r\n${long}"), "too big bulk count string"),
@@ -470,7 +512,10 @@ mod tests {
         assert_eq!(error(b"*10\r\n"), None);
         assert_eq!(error(b"*11\r\n"), Some(ProtocolError::UnauthenticatedCount));
         assert_eq!(error(b"*1\r\n$16384\r\n"), None);
-        assert_eq!(error(b"*1\r\n$16385\r\n"), Some(ProtocolError::UnauthenticatedLength));
+        assert_eq!(
+            error(b"*1\r\n$16385\r\n"),
+            Some(ProtocolError::UnauthenticatedLength)
+        );
     }
 
     #[test]
@@ -485,7 +530,10 @@ mod tests {
         input[1020] = b'\r';
         input.push(b'\n');
         let consumed_bytes = input.len();
-        assert_eq!(scanner.scan(&input, &LIMITS), Scan::Request { consumed_bytes });
+        assert_eq!(
+            scanner.scan(&input, &LIMITS),
+            Scan::Request { consumed_bytes }
+        );
         assert!(!scanner.is_inside_request());
         assert_eq!(scanner.scan(b"", &LIMITS), wanted(1));
     }
