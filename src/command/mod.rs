@@ -3,6 +3,7 @@
 pub mod context;
 pub mod docs;
 pub mod execute;
+pub mod expire;
 pub mod gates;
 pub mod keys;
 pub mod monitor;

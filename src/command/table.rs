@@ -9,12 +9,12 @@ use std::sync::OnceLock;
 
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
-use crate::command::{docs, monitor, txn};
+use crate::command::{docs, expire, monitor, txn};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 
 /// The families' rows, in the order in which COMMAND lists them.
-static FAMILIES: &[&[Spec]] = &[monitor::COMMANDS, txn::COMMANDS, docs::COMMANDS];
+static FAMILIES: &[&[Spec]] = &[expire::COMMANDS, monitor::COMMANDS, txn::COMMANDS, docs::COMMANDS];
 
 /// Longest command or subcommand name: what three machine words hold.
 const NAME_MAX: usize = 24;
