@@ -79,19 +79,12 @@ pub fn parse(text: &[u8]) -> Option<Parsed> {
     }
     let (digits, scale) = split_decimal(body)?;
     let (mantissa, exponent) = to_binary(&digits, scale)?;
-    Some(Parsed::Finite(Extended {
-        negative,
-        mantissa,
-        exponent,
-    }))
+    Some(Parsed::Finite(Extended { negative, mantissa, exponent }))
 }
 
 /// The significant digits (values 0–9, no leading or trailing zero) and the power of ten of the last one.
 fn split_decimal(body: &[u8]) -> Option<(Vec<u8>, i32)> {
-    let end = body
-        .iter()
-        .position(|byte| byte.eq_ignore_ascii_case(&b'e'))
-        .unwrap_or(body.len());
+    let end = body.iter().position(|byte| byte.eq_ignore_ascii_case(&b'e')).unwrap_or(body.len());
     let mut scale = match body.get(end + 1..) {
         Some(exponent) => parse_exponent(exponent)?,
         None => 0,
@@ -134,9 +127,9 @@ fn parse_exponent(text: &[u8]) -> Option<i32> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let magnitude = digits.iter().fold(0i32, |value, byte| {
-        (value * 10 + i32::from(byte - b'0')).min(DECIMAL_EXPONENT_MAX)
-    });
+    let magnitude = digits
+        .iter()
+        .fold(0i32, |value, byte| (value * 10 + i32::from(byte - b'0')).min(DECIMAL_EXPONENT_MAX));
     Some(if negative { -magnitude } else { magnitude })
 }
 
@@ -175,11 +168,7 @@ fn round(top: u128, exponent: i32, sticky: bool) -> Option<(u64, i32)> {
         return None;
     }
     let kept = if shift == 128 { 0 } else { top >> shift };
-    let rest = if shift == 128 {
-        top
-    } else {
-        top << (128 - shift)
-    };
+    let rest = if shift == 128 { top } else { top << (128 - shift) };
     let half = 1u128 << 127;
     let up = rest > half || (rest == half && (sticky || kept & 1 == 1));
     let mut mantissa = kept + u128::from(up);
@@ -214,26 +203,14 @@ impl Extended {
         let low = full.checked_shr(distance).unwrap_or(0);
         // What was shifted out is remembered in the lowest bit, far below the rounding position.
         let low = low | u128::from(low.checked_shl(distance).unwrap_or(0) != full);
-        let sum = if large.negative == small.negative {
-            high + low
-        } else {
-            high - low
-        };
+        let sum = if large.negative == small.negative { high + low } else { high - low };
         if sum == 0 {
-            return Some(Self {
-                negative: false,
-                mantissa: 0,
-                exponent: 0,
-            });
+            return Some(Self { negative: false, mantissa: 0, exponent: 0 });
         }
         let zeros = sum.leading_zeros();
         let exponent = large.exponent - GUARD_BITS as i32 - zeros as i32;
         let (mantissa, exponent) = round(sum << zeros, exponent, false)?;
-        Some(Self {
-            negative: large.negative,
-            mantissa,
-            exponent,
-        })
+        Some(Self { negative: large.negative, mantissa, exponent })
     }
 
     /// The text: 17 decimals rounded half to even, trailing zeros and a bare point removed, never `-0`.
@@ -264,12 +241,7 @@ impl Extended {
         let half = 1u128.checked_shl(shift - 1).unwrap_or(u128::MAX);
         let up = rest > half || (rest == half && kept & 1 == 1);
         let rounded = kept + u128::from(up);
-        format!(
-            "{}.{:0width$}",
-            rounded / unit,
-            rounded % unit,
-            width = DECIMALS as usize
-        )
+        format!("{}.{:0width$}", rounded / unit, rounded % unit, width = DECIMALS as usize)
     }
 }
 
@@ -283,9 +255,7 @@ const LIMB_DECIMALS: u32 = 9;
 
 impl From<u128> for Natural {
     fn from(value: u128) -> Self {
-        let mut number = Self {
-            limbs: (0..4).map(|limb| (value >> (32 * limb)) as u32).collect(),
-        };
+        let mut number = Self { limbs: (0..4).map(|limb| (value >> (32 * limb)) as u32).collect() };
         number.trim();
         number
     }
@@ -295,9 +265,7 @@ impl Natural {
     fn from_digits(digits: &[u8]) -> Self {
         let mut number = Self { limbs: Vec::new() };
         for chunk in digits.chunks(LIMB_DECIMALS as usize) {
-            let value = chunk
-                .iter()
-                .fold(0, |value, &digit| value * 10 + u32::from(digit));
+            let value = chunk.iter().fold(0, |value, &digit| value * 10 + u32::from(digit));
             number.multiply_add(10u32.pow(chunk.len() as u32), value);
         }
         number
@@ -434,10 +402,9 @@ mod tests {
 
     #[test]
     fn what_is_not_a_number_is_refused() {
-        for text in [
-            "", " 1", "1 ", "abc", "1e", "e1", ".", "1.2.3", "nan", "0x10", "1e5000", "1e-4960",
-            "--1",
-        ] {
+        for text in
+            ["", " 1", "1 ", "abc", "1e", "e1", ".", "1.2.3", "nan", "0x10", "1e5000", "1e-4960", "--1"]
+        {
             assert_eq!(added("1", text), "not a float", "{text}");
         }
         assert_eq!(added("1", "inf"), "infinite");
@@ -458,10 +425,7 @@ mod tests {
     fn sums_of_doubles_that_fit_are_exact() {
         let mut rng = Rng::seeded(7);
         for _ in 0..2000 {
-            let (left, right) = (
-                rng.below(1 << 40) as i64,
-                rng.below(1 << 40) as i64 - (1 << 39),
-            );
+            let (left, right) = (rng.below(1 << 40) as i64, rng.below(1 << 40) as i64 - (1 << 39));
             let text = |value: i64| format!("{:.10}", value as f64 / 16.0);
             let expected = (left + right) as f64 / 16.0;
             assert_eq!(added(&text(left), &text(right)), expected.to_string());
@@ -537,11 +501,7 @@ mod tests {
         match rng.below(4) {
             0 => format!("{sign}{whole}"),
             1 => format!("{sign}{whole}.{}", rng.below(limit)),
-            2 => format!(
-                "{sign}{whole}.{}e{}",
-                rng.below(limit),
-                rng.below(60) as i64 - 30
-            ),
+            2 => format!("{sign}{whole}.{}e{}", rng.below(limit), rng.below(60) as i64 - 30),
             _ => format!("{sign}{whole}e{}", rng.below(10_200) as i64 - 5100),
         }
     }

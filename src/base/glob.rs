@@ -157,8 +157,9 @@ mod tests {
                     || rest.is_some_and(|(_, rest)| naive(pattern, rest, nocase))
             }
             (Some(_), None) => false,
-            (Some(_), Some((&byte, rest))) => match_one(pattern, 0, byte, nocase)
-                .is_some_and(|next| naive(&pattern[next..], rest, nocase)),
+            (Some(_), Some((&byte, rest))) => {
+                match_one(pattern, 0, byte, nocase).is_some_and(|next| naive(&pattern[next..], rest, nocase))
+            }
         }
     }
 

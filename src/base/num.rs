@@ -33,11 +33,7 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
         }
         magnitude = magnitude.checked_mul(10)?.checked_add(u64::from(digit))?;
     }
-    if negative {
-        0i64.checked_sub_unsigned(magnitude)
-    } else {
-        i64::try_from(magnitude).ok()
-    }
+    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
 /// Reads a decimal `u64` by the rules of [`parse_i64`] (no sign at all); SCAN cursors are such numbers.
@@ -77,9 +73,7 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 }
 
 fn has_nonzero_mantissa(text: &[u8]) -> bool {
-    text.iter()
-        .take_while(|byte| !byte.eq_ignore_ascii_case(&b'e'))
-        .any(|byte| (b'1'..=b'9').contains(byte))
+    text.iter().take_while(|byte| !byte.eq_ignore_ascii_case(&b'e')).any(|byte| (b'1'..=b'9').contains(byte))
 }
 
 /// Room for the text of one integer; lives on the caller's stack.
@@ -122,10 +116,7 @@ impl Default for DoubleText {
 impl DoubleText {
     /// An empty buffer.
     pub fn new() -> Self {
-        Self {
-            bytes: [0; DOUBLE_BUFFER],
-            len: 0,
-        }
+        Self { bytes: [0; DOUBLE_BUFFER], len: 0 }
     }
 
     /// The text that Redis 7.4 replies for `value`: whole numbers without a point, otherwise the fewest digits that
@@ -137,11 +128,7 @@ impl DoubleText {
         } else if value.is_infinite() {
             self.push(if value < 0.0 { b"-inf" } else { b"inf" });
         } else if value == 0.0 {
-            self.push(if value.is_sign_negative() {
-                b"-0"
-            } else {
-                b"0"
-            });
+            self.push(if value.is_sign_negative() { b"-0" } else { b"0" });
         } else if value.abs() <= (i64::MAX / 2) as f64 && value.trunc() == value {
             self.push(itoa::Buffer::new().format(value as i64).as_bytes());
         } else {
@@ -191,11 +178,7 @@ impl DoubleText {
                 self.push(&digits[1..]);
             }
             self.push(if exponent < 0 { b"e-" } else { b"e+" });
-            self.push(
-                itoa::Buffer::new()
-                    .format(exponent.unsigned_abs())
-                    .as_bytes(),
-            );
+            self.push(itoa::Buffer::new().format(exponent.unsigned_abs()).as_bytes());
         }
     }
 }
@@ -297,10 +280,8 @@ mod tests {
         for &(text, value) in accepted {
             assert_eq!(parse_f64(text.as_bytes()), Some(value), "{text}");
         }
-        for text in [
-            "", " 1", "1 ", "nan", "-NaN", "1e400", "-1e400", "1e-400", ".", "e5", "1e", "1x",
-            "--1",
-        ] {
+        for text in ["", " 1", "1 ", "nan", "-NaN", "1e400", "-1e400", "1e-400", ".", "e5", "1e", "1x", "--1"]
+        {
             assert_eq!(parse_f64(text.as_bytes()), None, "{text}");
         }
         assert_eq!(parse_f64(b"\xff"), None);

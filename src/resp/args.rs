@@ -64,10 +64,7 @@ impl<'a> Args<'a> {
     /// The arguments from `index` on; none if there are not that many.
     #[inline]
     pub fn from(self, index: usize) -> Self {
-        Self {
-            buf: self.buf,
-            ranges: self.ranges.get(index..).unwrap_or(&[]),
-        }
+        Self { buf: self.buf, ranges: self.ranges.get(index..).unwrap_or(&[]) }
     }
 
     /// Total length of the arguments, in bytes.
@@ -82,16 +79,10 @@ impl<'a> Args<'a> {
         let mut ranges = SmallVec::with_capacity(self.ranges.len());
         for argument in self.iter() {
             // Both fit: the ranges of one request lie in one buffer of at most 4 GiB and do not overlap.
-            ranges.push(Range32 {
-                start: bytes.len() as u32,
-                len: argument.len() as u32,
-            });
+            ranges.push(Range32 { start: bytes.len() as u32, len: argument.len() as u32 });
             bytes.extend_from_slice(argument);
         }
-        OwnedArgs {
-            bytes: bytes.into_boxed_slice(),
-            ranges,
-        }
+        OwnedArgs { bytes: bytes.into_boxed_slice(), ranges }
     }
 
     #[inline]
@@ -116,10 +107,7 @@ impl Index<usize> for Args<'_> {
 
 impl fmt::Debug for Args<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_list()
-            .entries(self.iter().map(<[u8]>::escape_ascii))
-            .finish()
+        formatter.debug_list().entries(self.iter().map(<[u8]>::escape_ascii)).finish()
     }
 }
 
@@ -144,16 +132,10 @@ impl OwnedArgs {
                 let start = u32::try_from(bytes.len()).expect("arguments below 4 GiB");
                 bytes.extend_from_slice(argument);
                 let end = u32::try_from(bytes.len()).expect("arguments below 4 GiB");
-                Range32 {
-                    start,
-                    len: end - start,
-                }
+                Range32 { start, len: end - start }
             })
             .collect();
-        Self {
-            bytes: bytes.into_boxed_slice(),
-            ranges,
-        }
+        Self { bytes: bytes.into_boxed_slice(), ranges }
     }
 
     /// The arguments.
@@ -169,11 +151,8 @@ mod tests {
 
     #[test]
     fn arguments_are_slices_of_the_buffer() {
-        let ranges = [
-            Range32 { start: 4, len: 3 },
-            Range32 { start: 9, len: 0 },
-            Range32 { start: 1, len: 2 },
-        ];
+        let ranges =
+            [Range32 { start: 4, len: 3 }, Range32 { start: 9, len: 0 }, Range32 { start: 1, len: 2 }];
         let args = Args::new(b"0123SET789", &ranges);
         assert_eq!(args.len(), 3);
         assert_eq!(&args[0], b"SET");

@@ -158,9 +158,7 @@ impl Error {
             quoted.push_str("' ");
         }
         let name = quote(args.get(0).unwrap_or_default(), QUOTED_MAX_BYTES);
-        Self::UnknownCommand(format!(
-            "ERR unknown command '{name}', with args beginning with: {quoted}"
-        ))
+        Self::UnknownCommand(format!("ERR unknown command '{name}', with args beginning with: {quoted}"))
     }
 
     /// The container `command` (any case) has no subcommand of that name.
@@ -183,9 +181,7 @@ impl Error {
 
     /// The access rules of `user` do not include `command`.
     pub fn no_permission_for_command(user: &str, command: &str) -> Self {
-        Self::NoPermission(format!(
-            "NOPERM User {user} has no permissions to run the '{command}' command"
-        ))
+        Self::NoPermission(format!("NOPERM User {user} has no permissions to run the '{command}' command"))
     }
 
     /// The slot is served elsewhere, for good.
@@ -217,10 +213,7 @@ impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WrongArity(command) => {
-                write!(
-                    formatter,
-                    "ERR wrong number of arguments for '{command}' command"
-                )
+                write!(formatter, "ERR wrong number of arguments for '{command}' command")
             }
             Self::InvalidExpireTime(command) => {
                 write!(formatter, "ERR invalid expire time in '{command}' command")
@@ -315,34 +308,16 @@ mod tests {
     #[test]
     fn built_lines_read_as_in_redis() {
         let cases = [
-            (
-                Error::wrong_arity("get"),
-                "ERR wrong number of arguments for 'get' command",
-            ),
-            (
-                Error::invalid_expire_time("set"),
-                "ERR invalid expire time in 'set' command",
-            ),
-            (
-                Error::unknown_subcommand("client", b"foo"),
-                "ERR unknown subcommand 'foo'. Try CLIENT HELP.",
-            ),
+            (Error::wrong_arity("get"), "ERR wrong number of arguments for 'get' command"),
+            (Error::invalid_expire_time("set"), "ERR invalid expire time in 'set' command"),
+            (Error::unknown_subcommand("client", b"foo"), "ERR unknown subcommand 'foo'. Try CLIENT HELP."),
             (
                 Error::no_permission_for_command("bob", "client|kill"),
                 "NOPERM User bob has no permissions to run the 'client|kill' command",
             ),
-            (
-                Error::moved(3999, "10.0.0.1", 6379),
-                "MOVED 3999 10.0.0.1:6379",
-            ),
-            (
-                Error::from(ProtocolError::ExpectedBulk(b'x')),
-                "ERR Protocol error: expected '$', got 'x'",
-            ),
-            (
-                Error::OutOfMemory,
-                "OOM command not allowed when used memory > 'maxmemory'.",
-            ),
+            (Error::moved(3999, "10.0.0.1", 6379), "MOVED 3999 10.0.0.1:6379"),
+            (Error::from(ProtocolError::ExpectedBulk(b'x')), "ERR Protocol error: expected '$', got 'x'"),
+            (Error::OutOfMemory, "OOM command not allowed when used memory > 'maxmemory'."),
             (Error::err("so it is"), "ERR so it is"),
         ];
         for (error, line) in cases {
@@ -355,10 +330,7 @@ mod tests {
         let line = |arguments: &[&[u8]]| {
             Error::unknown_command(OwnedArgs::from_slices(arguments).as_args()).to_string()
         };
-        assert_eq!(
-            line(&[b"foo"]),
-            "ERR unknown command 'foo', with args beginning with: "
-        );
+        assert_eq!(line(&[b"foo"]), "ERR unknown command 'foo', with args beginning with: ");
         assert_eq!(
             line(&[b"foo", b"a", b"b\0c"]),
             "ERR unknown command 'foo', with args beginning with: 'a' 'b' "
@@ -372,10 +344,7 @@ mod tests {
         let half = "x".repeat(100);
         assert_eq!(
             line(&[b"f", &long[..100], &long[..100], b"more"]),
-            format!(
-                "ERR unknown command 'f', with args beginning with: '{half}' '{}' ",
-                "x".repeat(25)
-            )
+            format!("ERR unknown command 'f', with args beginning with: '{half}' '{}' ", "x".repeat(25))
         );
     }
 

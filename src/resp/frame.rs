@@ -118,20 +118,12 @@ impl<'a> Input<'a> {
             return Ok(None);
         };
         match bytes.split_first_chunk() {
-            Some((&format, [b':', text @ ..])) => Ok(Some(Frame::Verbatim {
-                format,
-                text: text.to_vec(),
-            })),
+            Some((&format, [b':', text @ ..])) => Ok(Some(Frame::Verbatim { format, text: text.to_vec() })),
             _ => Err(Malformed),
         }
     }
 
-    fn frames(
-        &mut self,
-        count: &[u8],
-        each: usize,
-        depth: usize,
-    ) -> Result<Option<Vec<Frame>>, Malformed> {
+    fn frames(&mut self, count: &[u8], each: usize, depth: usize) -> Result<Option<Vec<Frame>>, Malformed> {
         let count = read_length(count)?.checked_mul(each).ok_or(Malformed)?;
         let mut frames = Vec::new();
         for _ in 0..count {
@@ -183,23 +175,11 @@ mod tests {
             (b",1.5\r\n", Frame::Double(1.5)),
             (b"#t\r\n", Frame::Boolean(true)),
             (b"(12\r\n", Frame::BigNumber(b"12".to_vec())),
-            (
-                b"*2\r\n:1\r\n*0\r\n",
-                Frame::Array(vec![Frame::Integer(1), Frame::Array(vec![])]),
-            ),
-            (
-                b"%1\r\n$1\r\na\r\n:1\r\n",
-                Frame::Map(vec![(bulk(b"a"), Frame::Integer(1))]),
-            ),
+            (b"*2\r\n:1\r\n*0\r\n", Frame::Array(vec![Frame::Integer(1), Frame::Array(vec![])])),
+            (b"%1\r\n$1\r\na\r\n:1\r\n", Frame::Map(vec![(bulk(b"a"), Frame::Integer(1))])),
             (b"~1\r\n#f\r\n", Frame::Set(vec![Frame::Boolean(false)])),
             (b">1\r\n:1\r\n", Frame::Push(vec![Frame::Integer(1)])),
-            (
-                b"=6\r\ntxt:hi\r\n",
-                Frame::Verbatim {
-                    format: *b"txt",
-                    text: b"hi".to_vec(),
-                },
-            ),
+            (b"=6\r\ntxt:hi\r\n", Frame::Verbatim { format: *b"txt", text: b"hi".to_vec() }),
         ];
         for (bytes, frame) in cases {
             let whole = Ok(Some((frame.clone(), bytes.len())));

@@ -14,11 +14,7 @@ pub struct UnbalancedQuotes;
 ///
 /// # Errors
 /// [`UnbalancedQuotes`]; what was appended then is meaningless.
-pub fn split(
-    line: &[u8],
-    bytes: &mut Vec<u8>,
-    ranges: &mut Vec<Range32>,
-) -> Result<(), UnbalancedQuotes> {
+pub fn split(line: &[u8], bytes: &mut Vec<u8>, ranges: &mut Vec<Range32>) -> Result<(), UnbalancedQuotes> {
     let mut rest = line;
     loop {
         while let [byte, tail @ ..] = rest
@@ -31,10 +27,7 @@ pub fn split(
         }
         let start = bytes.len();
         rest = word(rest, bytes)?;
-        ranges.push(Range32 {
-            start: start as u32,
-            len: (bytes.len() - start) as u32,
-        });
+        ranges.push(Range32 { start: start as u32, len: (bytes.len() - start) as u32 });
     }
 }
 
@@ -63,17 +56,12 @@ fn closed(rest: &[u8]) -> Result<&[u8], UnbalancedQuotes> {
     }
 }
 
-fn double_quoted<'a>(
-    mut rest: &'a [u8],
-    bytes: &mut Vec<u8>,
-) -> Result<&'a [u8], UnbalancedQuotes> {
+fn double_quoted<'a>(mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8], UnbalancedQuotes> {
     loop {
         rest = match rest {
             [] => return Err(UnbalancedQuotes),
             [b'"', tail @ ..] => return Ok(tail),
-            [b'\\', b'x', high, low, tail @ ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
+            [b'\\', b'x', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 bytes.push(hex(*high) << 4 | hex(*low));
                 tail
             }
@@ -96,10 +84,7 @@ fn double_quoted<'a>(
     }
 }
 
-fn single_quoted<'a>(
-    mut rest: &'a [u8],
-    bytes: &mut Vec<u8>,
-) -> Result<&'a [u8], UnbalancedQuotes> {
+fn single_quoted<'a>(mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8], UnbalancedQuotes> {
     loop {
         rest = match rest {
             [] => return Err(UnbalancedQuotes),
@@ -137,10 +122,7 @@ mod tests {
     fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, UnbalancedQuotes> {
         let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
         split(line, &mut bytes, &mut ranges)?;
-        Ok(Args::new(&bytes, &ranges)
-            .iter()
-            .map(<[u8]>::to_vec)
-            .collect())
+        Ok(Args::new(&bytes, &ranges).iter().map(<[u8]>::to_vec).collect())
     }
 
     #[test]
@@ -152,10 +134,7 @@ mod tests {
             (b"  set  k\tv ", &[b"set", b"k", b"v"]),
             (b"\"\" ''", &[b"", b""]),
             (b"\"a b\" 'c d'", &[b"a b", b"c d"]),
-            (
-                br#""\x41\xfF\n\r\t\b\a\q\"" "#,
-                &[b"A\xff\n\r\t\x08\x07q\""],
-            ),
+            (br#""\x41\xfF\n\r\t\b\a\q\"" "#, &[b"A\xff\n\r\t\x08\x07q\""]),
             (br#""\xg1""#, &[b"xg1"]),
             (br"'it\'s \n'", &[br"it's \n"]),
             (b"ab\"c d\"", &[b"abc d"]),
@@ -170,21 +149,8 @@ mod tests {
 
     #[test]
     fn unbalanced_quotes_are_refused() {
-        for line in [
-            &b"\""[..],
-            b"'",
-            b"\"a\"b",
-            b"'a'b",
-            b"\"a\\\"",
-            b"'a\\'",
-            b"x\"y",
-        ] {
-            assert_eq!(
-                words(line),
-                Err(UnbalancedQuotes),
-                "{}",
-                line.escape_ascii()
-            );
+        for line in [&b"\""[..], b"'", b"\"a\"b", b"'a'b", b"\"a\\\"", b"'a\\'", b"x\"y"] {
+            assert_eq!(words(line), Err(UnbalancedQuotes), "{}", line.escape_ascii());
         }
     }
 }

@@ -188,19 +188,13 @@ impl Output {
 
     /// Where `mark` stands in `own` and in `shared`.
     fn position(&self, mark: Mark) -> (usize, usize) {
-        (
-            (mark.own - self.dropped) as usize,
-            (mark.shared - self.shared_dropped) as usize,
-        )
+        ((mark.own - self.dropped) as usize, (mark.shared - self.shared_dropped) as usize)
     }
 
     /// Appends bytes without copying them.
     pub fn link(&mut self, bytes: Bytes) {
         self.shared_pending += bytes.len();
-        self.shared.push_back(Segment {
-            at: self.dropped + self.own.len() as u64,
-            bytes,
-        });
+        self.shared.push_back(Segment { at: self.dropped + self.own.len() as u64, bytes });
     }
 
     /// Puts `header` at `mark`. Little behind it is moved up; much is left in place and the header linked in.

@@ -38,10 +38,7 @@ pub struct Reply {
 impl Reply {
     /// An empty output in this protocol; allocates nothing.
     pub fn new(proto: Proto) -> Self {
-        Self {
-            proto,
-            ..Self::default()
-        }
+        Self { proto, ..Self::default() }
     }
 
     /// The protocol of what is written next.
@@ -133,21 +130,13 @@ impl Reply {
     /// The absence of a value: `$-1`, or `_` in RESP3.
     #[inline]
     pub fn null(&mut self) {
-        let text: &[u8] = if self.is_resp3() {
-            b"_\r\n"
-        } else {
-            b"$-1\r\n"
-        };
+        let text: &[u8] = if self.is_resp3() { b"_\r\n" } else { b"$-1\r\n" };
         self.out.extend(text);
     }
 
     /// The absence of an array: `*-1`, or `_` in RESP3.
     pub fn null_array(&mut self) {
-        let text: &[u8] = if self.is_resp3() {
-            b"_\r\n"
-        } else {
-            b"*-1\r\n"
-        };
+        let text: &[u8] = if self.is_resp3() { b"_\r\n" } else { b"*-1\r\n" };
         self.out.extend(text);
     }
 
@@ -323,11 +312,7 @@ impl Reply {
     }
 
     fn map_header(&self, pairs: usize) -> Header {
-        if self.is_resp3() {
-            Header::new(b'%', pairs as i64)
-        } else {
-            Header::new(b'*', pairs as i64 * 2)
-        }
+        if self.is_resp3() { Header::new(b'%', pairs as i64) } else { Header::new(b'*', pairs as i64 * 2) }
     }
 }
 
@@ -348,10 +333,7 @@ impl Header {
         bytes[1..end].copy_from_slice(digits);
         bytes[end] = b'\r';
         bytes[end + 1] = b'\n';
-        Self {
-            bytes,
-            len: end + 2,
-        }
+        Self { bytes, len: end + 2 }
     }
 
     #[inline]
@@ -419,40 +401,20 @@ mod tests {
         same(|reply| reply.integer(999), r":999\r\n");
         same(|reply| reply.integer(1000), r":1000\r\n");
         same(|reply| reply.integer(-1), r":-1\r\n");
-        same(
-            |reply| reply.integer(i64::MIN),
-            r":-9223372036854775808\r\n",
-        );
+        same(|reply| reply.integer(i64::MIN), r":-9223372036854775808\r\n");
         same(|reply| reply.bulk(b"a\0b"), r"$3\r\na\x00b\r\n");
         same(|reply| reply.bulk(b""), r"$0\r\n\r\n");
         same(|reply| reply.bulk_integer(-120), r"$4\r\n-120\r\n");
-        same(
-            |reply| reply.bulk_display(format_args!("{}-{}", 1, 2)),
-            r"$3\r\n1-2\r\n",
-        );
-        same(
-            |reply| reply.error(&Error::Syntax),
-            r"-ERR syntax error\r\n",
-        );
-        same(
-            |reply| reply.error(&Error::Custom("ERR a\r\nb".into())),
-            r"-ERR a  b\r\n",
-        );
+        same(|reply| reply.bulk_display(format_args!("{}-{}", 1, 2)), r"$3\r\n1-2\r\n");
+        same(|reply| reply.error(&Error::Syntax), r"-ERR syntax error\r\n");
+        same(|reply| reply.error(&Error::Custom("ERR a\r\nb".into())), r"-ERR a  b\r\n");
         check(Reply::null, r"$-1\r\n", r"_\r\n");
         check(Reply::null_array, r"*-1\r\n", r"_\r\n");
         check(|reply| reply.boolean(true), r":1\r\n", r"#t\r\n");
         check(|reply| reply.boolean(false), r":0\r\n", r"#f\r\n");
         check(|reply| reply.double(1.5), r"$3\r\n1.5\r\n", r",1.5\r\n");
-        check(
-            |reply| reply.double(f64::INFINITY),
-            r"$3\r\ninf\r\n",
-            r",inf\r\n",
-        );
-        check(
-            |reply| reply.verbatim("txt", b"hi"),
-            r"$2\r\nhi\r\n",
-            r"=6\r\ntxt:hi\r\n",
-        );
+        check(|reply| reply.double(f64::INFINITY), r"$3\r\ninf\r\n", r",inf\r\n");
+        check(|reply| reply.verbatim("txt", b"hi"), r"$2\r\nhi\r\n", r"=6\r\ntxt:hi\r\n");
     }
 
     #[test]
@@ -476,11 +438,7 @@ mod tests {
             reply.close_set(empty, 0);
             reply.close_array(outer, 3);
         };
-        check(
-            write,
-            r"*3\r\n:1\r\n*2\r\n:2\r\n:3\r\n*0\r\n",
-            r"*3\r\n:1\r\n%1\r\n:2\r\n:3\r\n~0\r\n",
-        );
+        check(write, r"*3\r\n:1\r\n*2\r\n:2\r\n:3\r\n*0\r\n", r"*3\r\n:1\r\n%1\r\n:2\r\n:3\r\n~0\r\n");
     }
 
     #[test]

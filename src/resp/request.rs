@@ -182,17 +182,9 @@ impl Scanner {
     }
 
     #[inline]
-    fn begin_bulks(
-        &mut self,
-        buf: &[u8],
-        limits: &Limits,
-        count: i64,
-        next: usize,
-    ) -> Result<Scan, Stop> {
+    fn begin_bulks(&mut self, buf: &[u8], limits: &Limits, count: i64, next: usize) -> Result<Scan, Stop> {
         if count <= 0 {
-            return Err(Scan::Nothing {
-                consumed_bytes: next,
-            });
+            return Err(Scan::Nothing { consumed_bytes: next });
         }
         let count = count as usize;
         if count > limits.args_max {
@@ -239,10 +231,7 @@ impl Scanner {
                     return Err(missing(end + 2, buf.len()));
                 }
             }
-            self.ranges.push(Range32 {
-                start: at as u32,
-                len: length as u32,
-            });
+            self.ranges.push(Range32 { start: at as u32, len: length as u32 });
             at = end + 2;
             remaining -= 1;
         }
@@ -393,9 +382,7 @@ fn missing(wanted: usize, have: usize) -> Stop {
     if wanted > limits::REQUEST_MAX_BYTES {
         return Scan::Error(ProtocolError::TooBigRequest);
     }
-    Scan::Incomplete {
-        wanted_bytes: wanted - have,
-    }
+    Scan::Incomplete { wanted_bytes: wanted - have }
 }
 
 #[cfg(test)]
@@ -453,12 +440,8 @@ mod tests {
     #[test]
     fn requests_of_both_kinds_follow_each_other() {
         let input = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n\r\nPING\n*0\r\n*-1\r\n  \r\nset k \"a b\"\r\n*1\r\n$4\r\nQUIT\r\n";
-        let expected: Vec<Vec<&[u8]>> = vec![
-            vec![b"GET", b"k"],
-            vec![b"PING"],
-            vec![b"set", b"k", b"a b"],
-            vec![b"QUIT"],
-        ];
+        let expected: Vec<Vec<&[u8]>> =
+            vec![vec![b"GET", b"k"], vec![b"PING"], vec![b"set", b"k", b"a b"], vec![b"QUIT"]];
         let (requests, error) = scan_all(input, &[], &LIMITS);
         assert_eq!(requests, expected);
         assert_eq!(error, None);
@@ -478,14 +461,8 @@ mod tests {
             ("*1\r\n$x\r\n".into(), "invalid bulk length"),
             ("*1\r\n$03\r\nabc\r\n".into(), "invalid bulk length"),
             ("*1\r\n$2000000000\r\n".into(), "invalid bulk length"),
-            (
-                "*1\r\n$99999999999999999999\r\n".into(),
-                "invalid bulk length",
-            ),
-            (
-                "*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n".into(),
-                "expected '$', got 'f'",
-            ),
+            ("*1\r\n$99999999999999999999\r\n".into(), "invalid bulk length"),
+            ("*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n".into(), "expected '$', got 'f'"),
             ("*1\r\n*1\r\n*1\r\n".into(), "expected '$', got '*'"),
             (format!("*{long}"), "too big mbulk count string"),
             (format!("*1\r\n${long}"), "too big bulk count string"),
@@ -512,10 +489,7 @@ mod tests {
         assert_eq!(error(b"*10\r\n"), None);
         assert_eq!(error(b"*11\r\n"), Some(ProtocolError::UnauthenticatedCount));
         assert_eq!(error(b"*1\r\n$16384\r\n"), None);
-        assert_eq!(
-            error(b"*1\r\n$16385\r\n"),
-            Some(ProtocolError::UnauthenticatedLength)
-        );
+        assert_eq!(error(b"*1\r\n$16385\r\n"), Some(ProtocolError::UnauthenticatedLength));
     }
 
     #[test]
@@ -530,10 +504,7 @@ mod tests {
         input[1020] = b'\r';
         input.push(b'\n');
         let consumed_bytes = input.len();
-        assert_eq!(
-            scanner.scan(&input, &LIMITS),
-            Scan::Request { consumed_bytes }
-        );
+        assert_eq!(scanner.scan(&input, &LIMITS), Scan::Request { consumed_bytes });
         assert!(!scanner.is_inside_request());
         assert_eq!(scanner.scan(b"", &LIMITS), wanted(1));
     }

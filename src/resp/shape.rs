@@ -77,21 +77,17 @@ impl Shape {
                 all_fit(each, frames, proto)
             }
             (Self::Tuple(shapes), Frame::Array(frames)) => each_fits(shapes, frames, proto),
-            (Self::Map(key, value), Frame::Map(pairs)) if resp3 => pairs
-                .iter()
-                .all(|pair| key.fits(&pair.0, proto) && value.fits(&pair.1, proto)),
+            (Self::Map(key, value), Frame::Map(pairs)) if resp3 => {
+                pairs.iter().all(|pair| key.fits(&pair.0, proto) && value.fits(&pair.1, proto))
+            }
             (Self::Map(key, value), Frame::Array(frames)) if !resp3 => {
                 frames.len().is_multiple_of(2)
-                    && frames
-                        .chunks(2)
-                        .all(|pair| key.fits(&pair[0], proto) && value.fits(&pair[1], proto))
+                    && frames.chunks(2).all(|pair| key.fits(&pair[0], proto) && value.fits(&pair[1], proto))
             }
             (Self::Set(each), Frame::Set(frames)) if resp3 => all_fit(each, frames, proto),
             (Self::Set(each), Frame::Array(frames)) if !resp3 => all_fit(each, frames, proto),
             (Self::Push(shapes), Frame::Push(frames)) if resp3 => each_fits(shapes, frames, proto),
-            (Self::Push(shapes), Frame::Array(frames)) if !resp3 => {
-                each_fits(shapes, frames, proto)
-            }
+            (Self::Push(shapes), Frame::Array(frames)) if !resp3 => each_fits(shapes, frames, proto),
             (Self::Double | Self::DoubleOrNull, Frame::Double(_)) => resp3,
             (Self::Double | Self::DoubleOrNull, Frame::Bulk(text)) => {
                 !resp3 && (text == b"nan" || num::parse_f64(text).is_some())
@@ -111,11 +107,7 @@ fn all_fit(shape: &Shape, frames: &[Frame], proto: Proto) -> bool {
 }
 
 fn each_fits(shapes: &[Shape], frames: &[Frame], proto: Proto) -> bool {
-    shapes.len() == frames.len()
-        && shapes
-            .iter()
-            .zip(frames)
-            .all(|(shape, frame)| shape.fits(frame, proto))
+    shapes.len() == frames.len() && shapes.iter().zip(frames).all(|(shape, frame)| shape.fits(frame, proto))
 }
 
 #[cfg(test)]
@@ -155,12 +147,7 @@ mod tests {
                 true,
                 true,
             ),
-            (
-                &Shape::OneOf(&[Shape::Integer, Shape::Null]),
-                b":1\r\n",
-                true,
-                true,
-            ),
+            (&Shape::OneOf(&[Shape::Integer, Shape::Null]), b":1\r\n", true, true),
             (&Shape::Nothing, b":1\r\n", false, false),
         ];
         for (shape, bytes, resp2, resp3) in cases {
