@@ -4,10 +4,14 @@
 
 use larder::cli::{self, Invocation};
 use larder::config::store::ConfigStore;
-use larder::logging;
+use larder::{app, logging};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+
+/// Measured on churn with mixed sizes; the store's own blocks come from it, too.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match run() {
@@ -30,9 +34,7 @@ fn run() -> Result<(), String> {
 fn serve(config: Arc<ConfigStore>) -> Result<(), String> {
     let log = logging::start(&config.load())?;
     config.on_change(log.listener());
-    let config = config.load();
-    tracing::info!(port = config.port, threads = config.worker_count(), "configuration read");
-    Ok(())
+    app::run(config)
 }
 
 /// Writes to the standard output; a reader that has gone away (`larder --help | head`) is no error.

@@ -1,0 +1,86 @@
+//! Composes the server from its parts and runs it; the only place that knows all of them.
+
+use std::sync::Arc;
+
+use crate::base::clock::Clock;
+use crate::base::rng::Rng;
+use crate::command::table;
+use crate::config::Config;
+use crate::config::choices::EvictionPolicy;
+use crate::config::store::ConfigStore;
+use crate::hub::Hub;
+use crate::hub::clients::Clients;
+use crate::metrics::workers::WorkerStats;
+use crate::server::{Server, shutdown};
+use crate::store::key::Layout;
+use crate::store::keyspace::Keyspace;
+use crate::store::policy::Policy;
+
+/// Runs the server until it is told to stop. An error is one line that says why it could not start.
+pub fn run(store: Arc<ConfigStore>) -> Result<(), String> {
+    let config = store.load();
+    let hub = build(store);
+    shutdown::heed_signals(&hub).map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let server = Server::start(Arc::clone(&hub), &config)?;
+    tracing::info!(
+        addresses = ?server.local_addrs(),
+        threads = hub.workers.len(),
+        shards = hub.keyspace.shards(),
+        maxmemory_bytes = hub.keyspace.limit_bytes(),
+        "ready to serve"
+    );
+    server.wait();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The shared services for a configuration, with the listeners that carry its changes to them.
+pub fn build(store: Arc<ConfigStore>) -> Arc<Hub> {
+    let config = store.load();
+    let clock = Clock::system();
+    let mut rng = Rng::from_entropy();
+    let layout = Layout::new(config.shard_count().ilog2());
+    let policy = policy_of(config.maxmemory_policy);
+    let keyspace = Arc::new(Keyspace::new(layout, policy, config.maxmemory.bytes(), rng.next_u64()));
+    follow_changes(&store, &keyspace);
+    let commands = table::count();
+    Arc::new(Hub {
+        config: store,
+        keyspace,
+        clients: Clients::new(),
+        errors: Default::default(),
+        slowlog: Default::default(),
+        orders: Default::default(),
+        workers: (0..config.worker_count()).map(|_| Arc::new(WorkerStats::new(commands))).collect(),
+        started_ms: clock.wall_ms(),
+        run_id: (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect(),
+        clock,
+    })
+}
+
+fn follow_changes(store: &ConfigStore, keyspace: &Arc<Keyspace>) {
+    let keyspace = Arc::clone(keyspace);
+    store.on_change(Box::new(move |before: &Config, after: &Config| {
+        if before.maxmemory != after.maxmemory {
+            keyspace.set_limit_bytes(after.maxmemory.bytes());
+        }
+        if before.maxmemory_policy != after.maxmemory_policy {
+            keyspace.set_policy(policy_of(after.maxmemory_policy));
+        }
+        Ok(())
+    }));
+}
+
+/// The store's policy behind a parameter's value.
+fn policy_of(policy: EvictionPolicy) -> Policy {
+    match policy {
+        EvictionPolicy::NoEviction => Policy::NoEviction,
+        EvictionPolicy::AllKeysLru => Policy::AllkeysLru,
+        EvictionPolicy::AllKeysLfu => Policy::AllkeysLfu,
+        EvictionPolicy::AllKeysRandom => Policy::AllkeysRandom,
+        EvictionPolicy::VolatileLru => Policy::VolatileLru,
+        EvictionPolicy::VolatileLfu => Policy::VolatileLfu,
+        EvictionPolicy::VolatileRandom => Policy::VolatileRandom,
+        EvictionPolicy::VolatileTtl => Policy::VolatileTtl,
+    }
+}
