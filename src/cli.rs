@@ -3,13 +3,16 @@
 //! Flags are taken as redis-server takes them: `--name value`, several values for parameters that have several, a
 //! configuration file as the first word. Every error is one line that says what was expected.
 
+pub mod logging;
+pub mod probe;
+
+use crate::cli::probe::{Endpoint, Health, Probe};
 use crate::config::file;
 use crate::config::param::{self, Kind, Param};
 use crate::config::params::{Config, PARAMS};
 use crate::config::sources::{self, Environment, Setting};
 use crate::config::store::ConfigStore;
 use crate::config::types::BindAddress;
-use crate::probe::{Endpoint, Health, Probe};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::ffi::OsString;

@@ -2,9 +2,9 @@
 //! exit code.
 #![forbid(unsafe_code)]
 
-use larder::cli::{self, Invocation};
+use larder::app;
+use larder::cli::{self, Invocation, logging};
 use larder::config::store::ConfigStore;
-use larder::{app, logging};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -13,8 +13,16 @@ const PREFIX: &str = "LARDER_";
 const FILE_VARIABLE: &str = "LARDER_CONFIG";
 /// Beginnings of variables that are not ours: tests and benchmarks, and what Kubernetes and Docker put into the
 /// environment of every container next to a service that is called "larder".
-const FOREIGN: [&str; 6] =
-    ["LARDER_TEST_", "LARDER_BENCH_", "LARDER_SERVICE_", "LARDER_PORT_", "LARDER_NAME", "LARDER_ENV_"];
+const FOREIGN: [&str; 8] = [
+    "LARDER_TEST_",
+    "LARDER_WRITE_",
+    "LARDER_FUZZ_",
+    "LARDER_BENCH_",
+    "LARDER_SERVICE_",
+    "LARDER_PORT_",
+    "LARDER_NAME",
+    "LARDER_ENV_",
+];
 
 /// A value for a parameter and where it was written.
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
 //! Log lines: where they go, what they look like, and which are written. The level can be changed at run time.
 //!
-//! Lines are for operators, never for control flow; nothing that a client sent as a value is logged.
+//! A line is written by one call to an appending file, so that lines of several threads do not mix. Lines are for
+//! operators, never for control flow; nothing that a client sent as a value is logged.
 
 use crate::config::choices::{LogFormat, LogLevel};
 use crate::config::{Config, store::Listener};
 use std::fs::OpenOptions;
 use std::io;
-use std::sync::Mutex;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -46,7 +46,7 @@ pub fn start(config: &Config) -> Result<LogControl, String> {
                 OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
                     format!("cannot open the log file {path} (parameter logfile): {error}")
                 })?;
-            BoxMakeWriter::new(Mutex::new(file))
+            BoxMakeWriter::new(file)
         }
     };
     let (filter, level) = reload::Layer::new(filter(config.loglevel));
