@@ -10,5 +10,6 @@ pub mod monitor;
 pub mod session;
 pub mod slowlog;
 pub mod spec;
+pub mod strings;
 pub mod table;
 pub mod txn;

@@ -9,12 +9,19 @@ use std::sync::OnceLock;
 
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
-use crate::command::{docs, expire, monitor, txn};
+use crate::command::{docs, expire, monitor, strings, txn};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 
 /// The families' rows, in the order in which COMMAND lists them.
-static FAMILIES: &[&[Spec]] = &[expire::COMMANDS, monitor::COMMANDS, txn::COMMANDS, docs::COMMANDS];
+static FAMILIES: &[&[Spec]] = &[
+    strings::read::COMMANDS,
+    strings::set::COMMANDS,
+    expire::COMMANDS,
+    monitor::COMMANDS,
+    txn::COMMANDS,
+    docs::COMMANDS,
+];
 
 /// Longest command or subcommand name: what three machine words hold.
 const NAME_MAX: usize = 24;

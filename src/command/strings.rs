@@ -1,0 +1,66 @@
+//! Strings: rows and handlers, a file for each kind of command, and what they share.
+//!
+//! No command here may look at an entry's value before [`only_string`] has passed it: that is the one place that
+//! learns of further types. Values are copied once, from the request into the store; long ones are linked into replies
+//! instead of being copied there.
+
+use crate::command::context::Cx;
+use crate::command::spec::key_spec::KeySpec;
+use crate::resp::error::Error;
+use crate::resp::reply::Reply;
+use crate::store::db::{Db, Due, Found, NewString};
+use crate::store::key::Key;
+
+pub mod read;
+pub mod set;
+
+/// The single key of most commands, to be given its flags.
+const KEY: KeySpec = KeySpec::at(1);
+
+/// Refuses an entry that is no string.
+///
+/// # Errors
+/// `WRONGTYPE`; today no entry holds anything but a string.
+fn only_string(found: Option<Found>) -> Result<Option<Found>, Error> {
+    Ok(found)
+}
+
+/// The key's string for a command that uses its value: counts as hit or miss, and as an access.
+#[inline]
+fn read(cx: &mut Cx<'_>, key: &Key<'_>) -> Result<Option<Found>, Error> {
+    only_string(cx.data.read(key))
+}
+
+/// Writes an entry's string, or null without an entry.
+#[inline]
+fn write_value(reply: &mut Reply, db: &Db, found: Option<Found>) {
+    let Some(found) = found else {
+        return reply.null();
+    };
+    match db.shared_string(found) {
+        Some(value) => reply.bulk_shared(value.clone()),
+        None => reply.bulk(db.string(found)),
+    }
+}
+
+/// Stores a new value under a key and counts the change; one that is due already leaves no entry.
+///
+/// # Errors
+/// `OOM` where the store has no room left for entries; nothing is changed then.
+#[inline]
+fn store(cx: &mut Cx<'_>, key: &Key<'_>, found: Option<Found>, value: &[u8], due: Due) -> Result<(), Error> {
+    let now_ms = cx.now_ms;
+    let db = cx.data.db(key);
+    match due {
+        Due::At(due_ms) if due_ms <= now_ms => {
+            if let Some(found) = found {
+                db.remove(key.hashed, found);
+            }
+        }
+        _ => db
+            .set_string(key, found, NewString { bytes: value, raw: false }, due, now_ms)
+            .map_err(|_| Error::OutOfMemory)?,
+    }
+    cx.data.dirty += 1;
+    Ok(())
+}
