@@ -8,3 +8,4 @@ pub mod lock;
 pub mod num;
 pub mod rng;
 pub mod slot;
+pub mod version;

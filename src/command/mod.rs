@@ -1,5 +1,7 @@
 //! Layer 4: command rows, gates, families and the one path that executes them. Synchronous; knows no sockets.
 
+pub mod client;
+pub mod connection;
 pub mod context;
 pub mod docs;
 pub mod execute;
@@ -8,6 +10,7 @@ pub mod gates;
 pub mod keys;
 pub mod monitor;
 pub mod session;
+pub mod shutdown;
 pub mod slowlog;
 pub mod spec;
 pub mod strings;

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
-use crate::command::{docs, expire, monitor, strings, txn};
+use crate::command::{client, connection, docs, expire, monitor, shutdown, strings, txn};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 
@@ -17,6 +17,9 @@ use crate::resp::error::Error;
 static FAMILIES: &[&[Spec]] = &[
     strings::read::COMMANDS,
     strings::set::COMMANDS,
+    connection::COMMANDS,
+    client::COMMANDS,
+    shutdown::COMMANDS,
     expire::COMMANDS,
     monitor::COMMANDS,
     txn::COMMANDS,

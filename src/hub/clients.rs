@@ -315,7 +315,7 @@ impl Client {
         now_ms.saturating_sub(since_ms) > limit.soft_ms
     }
 
-    /// The limit of this client's class; monitors fall under the replicas', as in Redis.
+    /// The limit of this client's class; monitors fall under the replicas', as the normal one is no limit by default.
     pub fn output_limit(&self, limits: &types::OutputLimits) -> OutputLimit {
         let class = match self.flags() {
             flags if flags & flag::PUBSUB != 0 => limits.pubsub,

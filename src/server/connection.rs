@@ -28,6 +28,7 @@ use crate::base::limits::{
 use crate::command::context::WorkerLocal;
 use crate::command::execute::{execute, must_wait};
 use crate::command::session::{Closing, Session};
+use crate::command::txn;
 use crate::hub::clients::{flag, signal};
 use crate::resp::args::Args;
 use crate::resp::reply::{Proto, Reply};
@@ -108,6 +109,12 @@ impl Future for Connection {
                 Next::End => return Poll::Ready(()),
             }
         }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        txn::discard(&self.tenure.post.hub, &mut self.session);
     }
 }
 
