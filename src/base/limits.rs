@@ -56,3 +56,13 @@ pub const SWEEP_PERIOD_MS: u64 = 100;
 pub const SWEEP_SLICES: usize = 10;
 
 const _: () = assert!(READ_MIN_BYTES <= READ_BYTES && READ_BYTES <= INPUT_BACKLOG_BYTES);
+/// Connections to the HTTP port that are served at once; further ones wait in the kernel's backlog.
+pub const HTTP_CONNECTIONS_MAX: usize = 32;
+/// Connections to the HTTP port that the kernel keeps waiting.
+pub const HTTP_BACKLOG: i32 = 64;
+/// Longest request line and header of a request to the HTTP port.
+pub const HTTP_HEADER_MAX_BYTES: usize = 16 * 1024;
+/// Most header lines of a request to the HTTP port.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// A connection to the HTTP port is cut when it has lasted this long, whatever it is doing.
+pub const HTTP_CONNECTION_MAX_MS: u64 = 30_000;

@@ -50,7 +50,7 @@ parameters! {
     "Network" {
         /// Addresses to listen on. An address with `-` before it may be missing on this machine.
         bind: Vec<BindAddress> = Param::plain("bind", "127.0.0.1 -::1").many();
-        /// TCP port for clients; 0 for none.
+        /// TCP port for clients; 0 for none where there is a unix socket, else for any free port.
         port: u16 = Param::integer("port", 0, 65535, "6379");
         /// Path of a unix socket for clients; empty for none.
         unixsocket: String = Param::plain("unixsocket", "");

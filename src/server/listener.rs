@@ -83,7 +83,7 @@ pub fn bind(config: &Config) -> Result<Vec<Bound>, String> {
     Ok(bound)
 }
 
-fn bind_one(wanted: BindAddress, port: u16, backlog: i32) -> Result<Option<Bound>, String> {
+pub(super) fn bind_one(wanted: BindAddress, port: u16, backlog: i32) -> Result<Option<Bound>, String> {
     let address = SocketAddr::new(wanted.ip, port);
     match listen_tcp(address, backlog).and_then(|listener| Ok((listener.local_addr()?, listener))) {
         Ok((local, listener)) => Ok(Some(Bound::Tcp(listener, local))),

@@ -4,6 +4,7 @@
 //! Threads: one that accepts and, at the end, drains; `threads` workers, each with its own runtime and connections.
 
 pub mod connection;
+pub mod http;
 pub mod listener;
 pub mod shutdown;
 pub mod stream;
