@@ -27,8 +27,9 @@ const VALUE: &[u8] = b"12345678";
 /// The keys that the other traffic reads; they never expire.
 const LASTING_FIRST: u64 = 100_000_000_000;
 const LASTING: u64 = 1_000;
-/// Loading is given this long per key, and [`CALM`] on top, before the keys fall due.
-const LOAD_PER_KEY: Duration = Duration::from_micros(6);
+/// One in so many keys is loaded to see how long all of them take; half as much again is granted, and [`CALM`] on top.
+const TRIAL_PART: u64 = 20;
+const FAR_MS: u64 = 3_600_000;
 const CALM: Duration = Duration::from_secs(4);
 /// Traffic goes on this long after the last key is gone.
 const AFTERMATH: Duration = Duration::from_secs(3);
@@ -104,11 +105,7 @@ fn storm(system: &System, keys: u64) -> io::Result<(paced::Seen, Watched)> {
     let server = Server::start(system, None, VALUE.len())?;
     let mut client = Client::connect(&server)?;
     client.fill(LASTING_FIRST..LASTING_FIRST + LASTING, VALUE, Expiry::Never)?;
-    let wait = LOAD_PER_KEY * keys as u32 + CALM;
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?.as_millis() as u64;
-    // The start of a whole second: every key falls due within it.
-    let due_ms = (now_ms + wait.as_millis() as u64) / 1000 * 1000;
-    let due = Instant::now() + Duration::from_millis(due_ms - now_ms);
+    let (due_ms, due) = due_time(&mut client, keys)?;
     load(&mut client, keys, due_ms)?;
     if Instant::now() + CALM / 2 > due {
         return Err(io::Error::other(format!("{} took too long to load {keys} keys", system.name)));
@@ -124,6 +121,17 @@ fn storm(system: &System, keys: u64) -> io::Result<(paced::Seen, Watched)> {
         let watched = watcher.join().map_err(|_| io::Error::other("the watcher panicked"))?;
         Ok((seen?, watched?))
     })
+}
+
+/// When the keys shall fall due, on both clocks: the start of a whole second, late enough for them to be loaded first.
+/// How long that takes is tried out on a part of them, which the load then overwrites.
+fn due_time(client: &mut Client, keys: u64) -> io::Result<(u64, Instant)> {
+    let started = Instant::now();
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?.as_millis() as u64;
+    load(client, keys / TRIAL_PART, now_ms + FAR_MS)?;
+    let wait = started.elapsed() * TRIAL_PART as u32 * 3 / 2 + CALM;
+    let due_ms = (now_ms + wait.as_millis() as u64) / 1000 * 1000;
+    Ok((due_ms, started + Duration::from_millis(due_ms - now_ms)))
 }
 
 /// Stores the keys, due at milliseconds spread over the second that starts at `due_ms`.

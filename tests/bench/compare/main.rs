@@ -96,20 +96,30 @@ fn run(options: &Options) -> io::Result<()> {
         println!("{}: {}", kind.name(), version.as_deref().unwrap_or("not installed here, left out"));
     }
     system::pin_self(server::LOAD_CORE)?;
+    let mut failed = Vec::new();
     for section in Section::value_variants() {
         if !options.sections.is_empty() && !options.sections.contains(section) {
             continue;
         }
-        match section {
-            Section::Throughput => throughput::run(options)?,
-            Section::Memory => memory::run(options)?,
-            Section::Missratio => missratio::run(options)?,
-            Section::Growth => growth::run(options)?,
-            Section::Expiry => expiry::run(options)?,
-            Section::Churn => churn::run(options)?,
+        let outcome = match section {
+            Section::Throughput => throughput::run(options),
+            Section::Memory => memory::run(options),
+            Section::Missratio => missratio::run(options),
+            Section::Growth => growth::run(options),
+            Section::Expiry => expiry::run(options),
+            Section::Churn => churn::run(options),
+        };
+        // The sections do not need each other: one that breaks costs its own figures only.
+        if let Err(error) = outcome {
+            eprintln!("{section:?} broke off: {error}");
+            failed.push(format!("{section:?}"));
         }
     }
-    Ok(())
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("not measured to the end: {}", failed.join(", "))))
+    }
 }
 
 /// Becomes the bare loop if the arguments say so; returns what it ended with.

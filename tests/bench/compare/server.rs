@@ -5,6 +5,7 @@
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -49,7 +50,9 @@ impl Server {
     }
 
     fn spawn(words: &[String], port: u16, protocol: Protocol) -> io::Result<Self> {
-        let folder = tempfile::tempdir()?;
+        // Under the build folder, so that a benchmark that was killed leaves nothing outside it.
+        let folders = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let folder = tempfile::tempdir_in(folders)?;
         let log = fs::File::create(folder.path().join("log"))?;
         let core = SERVER_CORE.to_string();
         let child = Command::new("setpriv")
