@@ -232,7 +232,15 @@ const SUBCOMMANDS: &[Spec] = &[
         .since("6.0.0")
         .complexity("O(1).")
         .summary("Switches notices for client-side caching on or off; only off is supported.")
-        .args(&[Arg::one_of("status", &[Arg::flag("on", "ON"), Arg::flag("off", "OFF")])])
+        .args(&[
+            Arg::one_of("status", &[Arg::flag("on", "ON"), Arg::flag("off", "OFF")]),
+            Arg::integer("client-id").token("REDIRECT").optional(),
+            Arg::string("prefix").token("PREFIX").optional().multiple_token(),
+            Arg::flag("bcast", "BCAST").optional(),
+            Arg::flag("optin", "OPTIN").optional(),
+            Arg::flag("optout", "OPTOUT").optional(),
+            Arg::flag("noloop", "NOLOOP").optional(),
+        ])
         .reply(Shape::Ok)
         .finish(),
     Spec::new("caching", caching)
