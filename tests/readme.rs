@@ -2,6 +2,7 @@
 //!
 //! `LARDER_WRITE_README=1 cargo test --test readme` writes them anew.
 
+use larder::command::table;
 use larder::config::Config;
 use std::env;
 use std::fs;
@@ -43,4 +44,9 @@ fn hold(part: &str, expected: &str) {
 #[test]
 fn parameters_are_as_in_the_table() {
     hold("parameters", &Config::markdown());
+}
+
+#[test]
+fn commands_are_as_in_the_table() {
+    hold("commands", &table::markdown());
 }

@@ -5,6 +5,7 @@
 //! plain text decides. Lists of exceptions name what they except and may only shrink: an exception that is no longer
 //! needed fails the test too.
 
+use larder::command::table;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -235,6 +236,32 @@ fn the_top_of_the_repository_is_as_drawn() {
 }
 
 #[test]
+fn every_command_has_a_test() {
+    let tests: Vec<Source> =
+        sources().into_iter().filter(|source| source.path.starts_with("tests/commands")).collect();
+    let found = table::entries()
+        .iter()
+        .filter(|entry| entry.spec.handler.is_some())
+        .map(|entry| entry.full_name.replace('|', " ").to_ascii_uppercase())
+        .filter(|name| !tests.iter().any(|source| sends(&source.text, name)))
+        .collect();
+    assert_none("commands that no file of tests/commands sends:", found);
+}
+
+/// Whether a command line with `name` is written in `text`: behind a quote or at the start of a script's line.
+fn sends(text: &str, name: &str) -> bool {
+    text.lines().any(|line| {
+        let sent = |rest: &str| {
+            let head = rest.get(..name.len()).unwrap_or_default();
+            let behind = rest[head.len()..].bytes().next();
+            head.eq_ignore_ascii_case(name) && !behind.is_some_and(|byte| is_name(byte) || byte == b'|')
+        };
+        let listed = line.replace("\", \"", " ");
+        sent(line.trim_start()) || listed.match_indices('"').any(|(at, _)| sent(&listed[at + 1..]))
+    })
+}
+
+#[test]
 fn each_rule_sees_its_breach() {
     let layer = |path: &str, text: &str| layer_faults(&source(path, text)).len();
     assert_eq!(layer("src/store/table.rs", "use crate::base::slot::Slot;"), 0);
@@ -253,6 +280,11 @@ fn each_rule_sees_its_breach() {
     assert_eq!(ban("src/command/a.rs", "async fn f() {}"), 1);
     assert_eq!(ban("src/server/a.rs", "let operand = 1; async fn f() {}"), 0);
     assert_eq!(unfinished_faults(&source("src/a.rs", &format!("// {}: later", UNFINISHED[0]))).len(), 1);
+
+    assert!(sends("client.check(\"SET k v\", \"OK\");", "SET"));
+    assert!(sends("client.cmd(&[\"CLIENT\", \"ID\"]);", "CLIENT ID"));
+    assert!(sends("    SET k v => OK", "SET"));
+    assert!(!sends("client.check(\"SETNX k v\", \"1\");", "SET"));
 
     let body = "    let a = '{';\n".repeat(80);
     let long = format!("impl A {{\nfn short() {{}}\nfn long(a: [u8; 2]) -> u8 {{\n{body}}}\n}}");

@@ -5,6 +5,7 @@
 
 use super::frame::Frame;
 use super::line;
+use super::shape;
 use std::collections::VecDeque;
 use std::io::{BufReader, ErrorKind, Result, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -20,6 +21,9 @@ pub struct Client {
     stream: TcpStream,
     reader: BufReader<TcpStream>,
     raw: Vec<u8>,
+    resp3: bool,
+    /// Whether each reply to [`cmd`](Self::cmd) must have the shape that the command table declares; for our own server.
+    pub holds_shapes: bool,
     /// Push messages (RESP3) that came while a reply was awaited.
     pub pushes: VecDeque<Frame>,
 }
@@ -32,7 +36,14 @@ impl Client {
         stream.set_read_timeout(Some(REPLY_LIMIT))?;
         stream.set_write_timeout(Some(REPLY_LIMIT))?;
         let reader = BufReader::with_capacity(64 * 1024, stream.try_clone()?);
-        Ok(Client { stream, reader, raw: Vec::new(), pushes: VecDeque::new() })
+        Ok(Client {
+            stream,
+            reader,
+            raw: Vec::new(),
+            resp3: false,
+            holds_shapes: false,
+            pushes: VecDeque::new(),
+        })
     }
 
     /// Switches to RESP3 by HELLO; panics when the server does not agree.
@@ -47,7 +58,24 @@ impl Client {
     #[track_caller]
     pub fn cmd<A: AsRef<[u8]>>(&mut self, arguments: &[A]) -> Frame {
         self.send(arguments);
-        self.reply()
+        let reply = self.reply();
+        self.follow(arguments, &reply);
+        if self.holds_shapes {
+            shape::hold(arguments, &self.raw, self.resp3);
+        }
+        reply
+    }
+
+    /// Keeps track of the protocol that the server speaks from here on.
+    fn follow<A: AsRef<[u8]>>(&mut self, arguments: &[A], reply: &Frame) {
+        let is = |at: usize, word: &[u8]| {
+            arguments.get(at).is_some_and(|argument| argument.as_ref().eq_ignore_ascii_case(word))
+        };
+        if is(0, b"HELLO") && arguments.len() > 1 && !reply.is_error() {
+            self.resp3 = is(1, b"3");
+        } else if is(0, b"RESET") && !reply.is_error() {
+            self.resp3 = false;
+        }
     }
 
     /// The same with the command as one line, see [`line::split`].

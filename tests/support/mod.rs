@@ -13,4 +13,5 @@ pub mod client;
 pub mod frame;
 pub mod line;
 pub mod server;
+pub mod shape;
 pub mod tool;

@@ -22,11 +22,15 @@ const POLL_PAUSE: Duration = Duration::from_millis(5);
 /// Ports tried before a start counts as failed.
 const PORTS_TRIED: usize = 5;
 
+/// The binary under test.
+const OURS: &str = env!("CARGO_BIN_EXE_larder");
+
 /// A running server.
 pub struct Server {
     child: Child,
     address: SocketAddr,
     dir: TempDir,
+    is_ours: bool,
 }
 
 impl Server {
@@ -36,7 +40,7 @@ impl Server {
     pub fn start(flags: &[&str]) -> Server {
         match env::var("LARDER_TEST_SERVER") {
             Ok(program) => Server::start_program(&program, flags),
-            Err(_) => Server::start_program(env!("CARGO_BIN_EXE_larder"), flags),
+            Err(_) => Server::start_program(OURS, flags),
         }
     }
 
@@ -77,7 +81,10 @@ impl Server {
     #[track_caller]
     pub fn connect(&self) -> Client {
         match Client::connect(self.address) {
-            Ok(client) => client,
+            Ok(mut client) => {
+                client.holds_shapes = self.is_ours;
+                client
+            }
             Err(error) => panic!("cannot connect to {}: {error}\n{}", self.address, self.output()),
         }
     }
@@ -165,7 +172,7 @@ fn try_start(program: &str, flags: &[&str]) -> Result<Server, String> {
         .stderr(errors)
         .spawn()
         .map_err(|error| format!("cannot run {program}: {error}"))?;
-    let mut server = Server { child, address, dir };
+    let mut server = Server { child, address, dir, is_ours: program == OURS };
     let deadline = Instant::now() + START_LIMIT;
     loop {
         if let Ok(Some(status)) = server.child.try_wait() {
