@@ -262,6 +262,11 @@ impl Keyspace {
         self.limit.store(limit_bytes, Ordering::Relaxed);
     }
 
+    /// The eviction policy.
+    pub fn policy(&self) -> Policy {
+        *self.policy.lock()
+    }
+
     /// Changes the eviction policy of every database.
     pub fn set_policy(&self, policy: Policy) {
         let mut current = self.policy.lock();

@@ -20,6 +20,8 @@ pub mod ghost;
 pub mod index;
 pub mod key;
 pub mod keyspace;
+#[cfg(test)]
+mod model;
 pub mod object;
 pub mod policy;
 pub mod queues;
