@@ -5,14 +5,21 @@
 //! A slot is named by a [`Handle`] of four bytes (block and slot number), so that index, queues and expiry pay four
 //! bytes for a reference, and the whole structure is bounds-checked safe code.
 //!
+//! With that many classes, what they leave free adds up where memory is small and sizes are mixed. So an entry may also
+//! live in a slot that is up to a sixteenth too large ([`suits`]): it goes into a free slot of a neighbouring class
+//! before memory that was never touched is begun, and an entry that changes its size by a little stays where it is.
+//!
 //! Invariants: a block holds slots of one class; `live` counts its slots in use; every block with a free slot stands in
-//! its class's `partial` list exactly once, and no other block does (but for a block that is being emptied). The first
-//! byte of a free slot is 0, of a used one not (the entry's kind bits).
+//! its class's `partial` list exactly once, and no other block does (but for a block that is being emptied); a class's
+//! `free` counts the free slots of the blocks in its list. The first byte of a free slot is 0, of a used one not (the
+//! entry's kind bits).
 
 /// Bytes of a block.
 pub const BLOCK_BYTES: usize = 64 * 1024;
 /// Largest entry that lives in a block; a larger value becomes an object of its own.
 pub const SLOT_BYTES_MAX: usize = 4096;
+/// Most bytes of a slot that its entry does not use.
+pub const SLACK_MAX: usize = 63;
 /// Smallest slot; with it, the slots of a block are counted in 12 bits.
 const SLOT_BYTES_MIN: usize = 16;
 const SLOT_BITS: u32 = 12;
@@ -20,6 +27,8 @@ const SLOT_BITS: u32 = 12;
 const BLOCKS_MAX: usize = (1 << 20) - 1;
 /// The granularity with which the operating system backs a block.
 const PAGE_BYTES: usize = 4096;
+/// Neighbouring classes in which a free slot is looked for.
+const NEIGHBOURS: usize = 16;
 const NO_SLOT: u16 = u16::MAX;
 const NOT_PARTIAL: u32 = u32::MAX;
 
@@ -92,14 +101,22 @@ pub const fn class_bytes(class: usize) -> usize {
     }
 }
 
+/// Whether an entry of `bytes` may live in a slot of `slot_bytes`: the waste is bounded, and its count fits six bits.
+#[inline]
+pub const fn suits(slot_bytes: usize, bytes: usize) -> bool {
+    let allowed = if slot_bytes / 16 < SLACK_MAX { slot_bytes / 16 } else { SLACK_MAX };
+    bytes <= slot_bytes && (slot_bytes - bytes <= allowed || slot_bytes == SLOT_BYTES_MIN)
+}
+
 #[derive(Debug)]
 struct Block {
-    data: Box<[u8]>,
+    /// The slots that were ever used, one after the other; what the block has room for beyond was never touched.
+    data: Vec<u8>,
     /// Bytes a slot.
     slot_bytes: u16,
     class: u16,
     live: u16,
-    /// Slots that were ever used; those from here on were never touched.
+    /// Slots that were ever used.
     bump: u16,
     /// First slot of the free list, which is threaded through bytes 1–2 of the free slots.
     free: u16,
@@ -116,9 +133,29 @@ impl Block {
         self.free == NO_SLOT && self.bump as usize == self.slots()
     }
 
+    fn has_hole(&self) -> bool {
+        self.free != NO_SLOT
+    }
+
+    fn is_held(&self) -> bool {
+        self.data.capacity() > 0
+    }
+
+    fn free_slots(&self) -> usize {
+        self.slots() - self.live as usize
+    }
+
     fn touched_bytes(&self) -> usize {
         (self.bump as usize * self.slot_bytes as usize).next_multiple_of(PAGE_BYTES).min(BLOCK_BYTES)
     }
+}
+
+/// The blocks of one size class that have free slots.
+#[derive(Debug, Default)]
+struct Class {
+    partial: Vec<u32>,
+    /// Free slots of the blocks in `partial`.
+    free: usize,
 }
 
 /// All blocks of one database in one shard.
@@ -127,7 +164,7 @@ pub struct Arena {
     blocks: Vec<Block>,
     /// Block numbers whose memory was given back.
     vacant: Vec<u32>,
-    partial: Vec<Vec<u32>>,
+    classes: Vec<Class>,
     touched_bytes: usize,
     live_bytes: usize,
     live_count: usize,
@@ -153,18 +190,18 @@ impl Arena {
         self.live_count
     }
 
-    /// A slot of `class`; its bytes are whatever they were, its first byte must be made non-zero by the caller.
-    pub fn allocate(&mut self, class: usize) -> Result<Handle, Full> {
-        if self.partial.is_empty() {
-            self.partial.resize_with(CLASS_COUNT, Vec::new);
+    /// A slot for `bytes`; its bytes are whatever they were, its first byte must be made non-zero by the caller.
+    pub fn allocate(&mut self, bytes: usize) -> Result<Handle, Full> {
+        if self.classes.is_empty() {
+            self.classes.resize_with(CLASS_COUNT, Class::default);
         }
-        let number = match self.partial[class].last() {
-            Some(&number) => number,
-            None => self.add_block(class)?,
+        let number = match self.block_for(bytes) {
+            Some(number) => number,
+            None => self.add_block(class_of(bytes))?,
         };
         let block = &mut self.blocks[number as usize];
         let slot_bytes = block.slot_bytes as usize;
-        let slot = if block.free != NO_SLOT {
+        let slot = if block.has_hole() {
             let slot = block.free;
             let at = slot as usize * slot_bytes;
             block.free = u16::from_le_bytes([block.data[at + 1], block.data[at + 2]]);
@@ -173,17 +210,35 @@ impl Arena {
             let slot = block.bump;
             let before = block.touched_bytes();
             block.bump += 1;
+            block.data.resize(block.bump as usize * slot_bytes, 0);
             self.touched_bytes += block.touched_bytes() - before;
             slot
         };
         block.live += 1;
-        let full = block.is_full();
+        let (full, class) = (block.is_full(), block.class as usize);
         self.live_bytes += slot_bytes;
         self.live_count += 1;
+        self.classes[class].free -= 1;
         if full {
             self.leave_partial(number);
         }
         Ok(Handle::new(number, slot))
+    }
+
+    /// A block with a free slot for `bytes`: a hole in the own class or one of the next, else the own class's block
+    /// that is being filled.
+    #[inline]
+    fn block_for(&self, bytes: usize) -> Option<u32> {
+        let own_class = class_of(bytes);
+        let own = self.classes[own_class].partial.last().copied();
+        if own.is_some_and(|number| self.blocks[number as usize].has_hole()) {
+            return own;
+        }
+        let larger = (own_class + 1..(own_class + 1 + NEIGHBOURS).min(CLASS_COUNT))
+            .take_while(|&class| suits(class_bytes(class), bytes))
+            .filter_map(|class| self.classes[class].partial.last())
+            .find(|&&number| self.blocks[number as usize].has_hole());
+        larger.copied().or(own)
     }
 
     /// Gives a slot back; the block's memory goes back with its last slot.
@@ -199,11 +254,13 @@ impl Arena {
         block.data[at + 2] = high;
         block.free = handle.slot() as u16;
         block.live -= 1;
-        let empty = block.live == 0;
         self.live_bytes -= slot_bytes;
         self.live_count -= 1;
+        let (empty, listed, class) = (block.live == 0, block.partial_at != NOT_PARTIAL, block.class as usize);
         if was_full {
             self.enter_partial(number);
+        } else if listed {
+            self.classes[class].free += 1;
         }
         if empty {
             self.release_block(number);
@@ -228,10 +285,10 @@ impl Arena {
         &mut block.data[at..at + slot_bytes]
     }
 
-    /// The slot's class.
+    /// Bytes of a slot.
     #[inline]
-    pub fn class(&self, handle: Handle) -> usize {
-        self.blocks[handle.block()].class as usize
+    pub fn slot_bytes(&self, handle: Handle) -> usize {
+        self.blocks[handle.block()].slot_bytes as usize
     }
 
     /// Block numbers are below this.
@@ -239,23 +296,18 @@ impl Arena {
         self.blocks.len()
     }
 
-    /// Slots in use of a block and the most it could hold; `(0, 0)` if the block's memory was given back.
-    pub fn occupancy(&self, block: usize) -> (usize, usize) {
-        let block = &self.blocks[block];
-        if block.data.is_empty() { (0, 0) } else { (block.live as usize, block.slots()) }
-    }
-
-    /// Free slots in the other blocks of this block's class: whether it can be emptied into them.
-    pub fn has_room_elsewhere(&self, block: usize) -> bool {
-        let own = &self.blocks[block];
-        let mut room = 0;
-        for &number in self.partial[own.class as usize].iter().rev().take(64) {
-            if number as usize != block {
-                let other = &self.blocks[number as usize];
-                room += other.slots() - other.live as usize;
-            }
+    /// The sparsest of up to `looked_at` blocks of a class (from a place that `turn` decides), with the slots in use and
+    /// the slots there are; none unless the class's other blocks could take in what it holds.
+    pub fn sparsest(&self, class: usize, turn: usize, looked_at: usize) -> Option<(usize, usize, usize)> {
+        let class = self.classes.get(class).filter(|class| class.partial.len() > 1)?;
+        let slots = self.blocks[class.partial[0] as usize].slots();
+        if class.free < slots {
+            return None;
         }
-        room >= own.live as usize
+        (0..looked_at.min(class.partial.len()))
+            .map(|step| class.partial[(turn + step) % class.partial.len()] as usize)
+            .map(|number| (number, self.blocks[number].live as usize, slots))
+            .min_by_key(|&(_, live, _)| live)
     }
 
     /// Takes a block out of its class's list so that nothing new is put into it while it is being emptied.
@@ -268,7 +320,7 @@ impl Arena {
     /// Puts a retired block that was not emptied after all back into use.
     pub fn unretire(&mut self, block: usize) {
         let own = &self.blocks[block];
-        if !own.data.is_empty() && own.partial_at == NOT_PARTIAL && !own.is_full() {
+        if own.is_held() && own.partial_at == NOT_PARTIAL && !own.is_full() {
             self.enter_partial(block as u32);
         }
     }
@@ -284,7 +336,7 @@ impl Arena {
 
     fn add_block(&mut self, class: usize) -> Result<u32, Full> {
         let block = Block {
-            data: vec![0; BLOCK_BYTES].into_boxed_slice(),
+            data: Vec::with_capacity(BLOCK_BYTES),
             slot_bytes: class_bytes(class) as u16,
             class: class as u16,
             live: 0,
@@ -313,7 +365,7 @@ impl Arena {
         }
         let block = &mut self.blocks[number as usize];
         self.touched_bytes -= block.touched_bytes();
-        block.data = Box::default();
+        block.data = Vec::new();
         block.bump = 0;
         block.free = NO_SLOT;
         self.vacant.push(number);
@@ -321,47 +373,52 @@ impl Arena {
 
     fn enter_partial(&mut self, number: u32) {
         let block = &mut self.blocks[number as usize];
-        let list = &mut self.partial[block.class as usize];
-        block.partial_at = list.len() as u32;
-        list.push(number);
+        let class = &mut self.classes[block.class as usize];
+        block.partial_at = class.partial.len() as u32;
+        class.partial.push(number);
+        class.free += block.free_slots();
     }
 
     fn leave_partial(&mut self, number: u32) {
         let block = &mut self.blocks[number as usize];
         let at = std::mem::replace(&mut block.partial_at, NOT_PARTIAL) as usize;
-        let list = &mut self.partial[block.class as usize];
-        list.swap_remove(at);
-        if let Some(&moved) = list.get(at) {
+        let class = &mut self.classes[block.class as usize];
+        class.free -= block.free_slots();
+        class.partial.swap_remove(at);
+        if let Some(&moved) = class.partial.get(at) {
             self.blocks[moved as usize].partial_at = at as u32;
         }
     }
 
     /// Recounts everything; for tests.
     #[cfg(test)]
-    pub fn validate(&self) {
+    pub fn validate(&self, retired: Option<usize>) {
         let (mut live, mut live_bytes, mut touched) = (0, 0, 0);
-        for (number, block) in self.blocks.iter().enumerate().filter(|(_, block)| !block.data.is_empty()) {
+        for (number, block) in self.blocks.iter().enumerate().filter(|(_, block)| block.is_held()) {
             let used = self.used_slots(number, 0).count();
             assert_eq!(used, block.live as usize);
             assert!(used > 0, "an empty block keeps its memory");
-            assert_eq!(block.is_full(), block.partial_at == NOT_PARTIAL);
+            assert!(retired == Some(number) || block.is_full() == (block.partial_at == NOT_PARTIAL));
             live += used;
             live_bytes += used * block.slot_bytes as usize;
             touched += block.touched_bytes();
         }
         assert_eq!((live, live_bytes, touched), (self.live_count, self.live_bytes, self.touched_bytes));
-        for (class, list) in self.partial.iter().enumerate() {
-            for (at, &number) in list.iter().enumerate() {
-                let block = &self.blocks[number as usize];
-                assert_eq!((block.class as usize, block.partial_at as usize), (class, at));
+        for (number, class) in self.classes.iter().enumerate() {
+            let mut free = 0;
+            for (at, &block) in class.partial.iter().enumerate() {
+                let block = &self.blocks[block as usize];
+                assert_eq!((block.class as usize, block.partial_at as usize), (number, at));
+                free += block.free_slots();
             }
+            assert_eq!(free, class.free);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Arena, BLOCK_BYTES, CLASS_COUNT, SLOT_BYTES_MAX, class_bytes, class_of};
+    use super::{Arena, BLOCK_BYTES, CLASS_COUNT, SLOT_BYTES_MAX, class_bytes, class_of, suits};
     use crate::base::rng::Rng;
 
     #[test]
@@ -383,22 +440,22 @@ mod tests {
         let mut held = Vec::new();
         for step in 0..20_000 {
             if rng.below(if step < 10_000 { 3 } else { 1 } + 1) > 0 || held.is_empty() {
-                let class = rng.below(8) as usize * 40;
-                let handle = arena.allocate(class).unwrap();
+                let bytes = 1 + rng.below(if step % 2 == 0 { SLOT_BYTES_MAX as u64 } else { 60 }) as usize;
+                let handle = arena.allocate(bytes).unwrap();
+                assert!(suits(arena.slot(handle).len(), bytes), "{bytes} in {}", arena.slot(handle).len());
                 arena.slot_mut(handle).fill(1 + (step % 250) as u8);
-                held.push((handle, class, 1 + (step % 250) as u8));
+                held.push((handle, 1 + (step % 250) as u8));
             } else {
-                let (handle, class, byte) = held.swap_remove(rng.below(held.len() as u64) as usize);
-                assert_eq!(arena.slot(handle).len(), class_bytes(class));
+                let (handle, byte) = held.swap_remove(rng.below(held.len() as u64) as usize);
                 assert!(arena.slot(handle).iter().all(|&found| found == byte));
                 arena.free(handle);
             }
         }
-        arena.validate();
-        for (handle, _, _) in held {
+        arena.validate(None);
+        for (handle, _) in held {
             arena.free(handle);
         }
-        arena.validate();
+        arena.validate(None);
         assert_eq!((arena.touched_bytes(), arena.live_count()), (0, 0));
         assert!(arena.block_count() * BLOCK_BYTES > 0);
     }

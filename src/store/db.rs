@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
-use super::arena::{Arena, Full, Handle, SLOT_BYTES_MAX, class_of};
+use super::arena::{Arena, Full, Handle, SLOT_BYTES_MAX, suits};
 use super::entry::{self, Content, INLINE_KEY_MAX, Kind, Queue};
 use super::expiry::Expiry;
 use super::index::{Hashed, Index, Place};
@@ -288,7 +288,7 @@ impl Db {
         entry::write(self.arena.slot_mut(found.handle), raw);
         entry::touch(self.arena.slot_mut(found.handle), access_clock(now_ms));
         let after = self.footprint(found.handle);
-        self.queues.relocated(&mut self.arena, found.handle, before, after);
+        self.queues.resized(&self.arena, found.handle, before, after);
         self.signal(key.bytes);
         Ok(length)
     }
@@ -415,6 +415,11 @@ impl Db {
         Some((hashed, Found { handle, place }))
     }
 
+    /// Bytes of its slot that the entry uses.
+    pub(super) fn entry_length(&self, handle: Handle) -> usize {
+        entry::length(self.arena.slot(handle))
+    }
+
     /// Bytes of slot and object.
     pub(super) fn footprint(&self, handle: Handle) -> usize {
         footprint(&self.arena, &self.objects, handle)
@@ -486,10 +491,9 @@ impl Db {
         content: Content<'_>,
         access_clock: Option<u16>,
     ) -> Result<(), Full> {
-        let bytes = entry::entry_bytes(content.key.len(), content.due_ms, content.payload.len());
-        let class = class_of(bytes);
+        let length = entry::entry_bytes(content.key.len(), content.due_ms, content.payload.len());
         let Some(found) = found else {
-            let handle = self.arena.allocate(class)?;
+            let handle = self.arena.allocate(length)?;
             let slot = self.arena.slot_mut(handle);
             entry::reset(slot, access_clock.unwrap_or(0));
             entry::write(slot, content);
@@ -498,38 +502,46 @@ impl Db {
             return Ok(());
         };
         let old = found.handle;
-        let old_due_ms = entry::due_ms(self.arena.slot(old));
+        let old_slot = self.arena.slot(old);
+        let old_due_ms = entry::due_ms(old_slot);
         let bytes_before = self.footprint(old);
-        let new = if class == self.arena.class(old) {
-            entry::write(self.arena.slot_mut(old), content);
-            old
-        } else {
-            let new = self.arena.allocate(class)?;
+        let new = if suits(old_slot.len(), length) { old } else { self.arena.allocate(length)? };
+        if new != old {
             let header = entry::header(self.arena.slot(old));
-            let slot = self.arena.slot_mut(new);
-            entry::adopt(slot, &header);
-            entry::write(slot, content);
+            entry::adopt(self.arena.slot_mut(new), &header);
             self.index.replace(key.hashed, found.place, new);
             self.arena.free(old);
-            new
-        };
+        }
+        let slot = self.arena.slot_mut(new);
+        entry::write(slot, content);
         if let Some(clock) = access_clock {
-            entry::touch(self.arena.slot_mut(new), clock);
+            entry::touch(slot, clock);
         }
         if (old, old_due_ms) != (new, content.due_ms) {
-            if let Some(due_ms) = old_due_ms {
-                self.expiry.remove(due_ms, old);
-            }
-            if let Some(due_ms) = content.due_ms {
-                let arena = &self.arena;
-                self.expiry.insert(due_ms, new, |handle| entry::due_ms(arena.slot(handle)).unwrap_or(0));
-            }
+            self.reschedule(old, old_due_ms, new, content.due_ms);
         }
         let bytes = self.footprint(new);
-        self.queues.relocated(&mut self.arena, new, bytes_before, bytes);
-        self.requeue(new, bytes);
+        if new != old {
+            self.queues.relocated(&mut self.arena, new, bytes_before, bytes);
+        } else if bytes != bytes_before {
+            self.queues.resized(&self.arena, new, bytes_before, bytes);
+        }
+        if new != old || old_due_ms.is_some() != content.due_ms.is_some() {
+            self.requeue(new, bytes);
+        }
         self.signal(key.bytes);
         Ok(())
+    }
+
+    /// Moves an entry in the expiry index.
+    fn reschedule(&mut self, old: Handle, old_due_ms: Option<u64>, new: Handle, due_ms: Option<u64>) {
+        if let Some(due_ms) = old_due_ms {
+            self.expiry.remove(due_ms, old);
+        }
+        if let Some(due_ms) = due_ms {
+            let arena = &self.arena;
+            self.expiry.insert(due_ms, new, |handle| entry::due_ms(arena.slot(handle)).unwrap_or(0));
+        }
     }
 
     fn link_new(&mut self, key: &Key<'_>, handle: Handle, due_ms: Option<u64>) {
@@ -558,7 +570,7 @@ impl Db {
     /// Checks every invariant; for tests.
     #[cfg(test)]
     pub fn validate(&self) {
-        self.arena.validate();
+        self.arena.validate(self.compaction.victim.map(|(block, _)| block));
         self.index.validate(|handle| self.hashed_of(handle).hash);
         self.expiry.validate(|handle| entry::due_ms(self.arena.slot(handle)).unwrap());
         let queued = self.queues.validate(&self.arena, |_, handle| self.footprint(handle));

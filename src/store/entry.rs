@@ -33,7 +33,7 @@ const DUE_EPOCH_MS: u64 = 1_767_225_600_000;
 const DUE_NARROW_LIMIT: u64 = 1 << 40;
 
 const _: () = assert!(super::arena::class_bytes(super::arena::CLASS_COUNT - 1) == 4096);
-const _: () = assert!(SLACK_MASK as usize >= 32);
+const _: () = assert!(super::arena::SLACK_MAX == SLACK_MASK as usize);
 
 /// What the bytes after the key are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +155,19 @@ pub fn key(slot: &[u8]) -> &[u8] {
 pub fn payload(slot: &[u8]) -> &[u8] {
     let at = HEADER_BYTES + due_bytes(slot[0]) + slot[2] as usize;
     &slot[at..slot.len() - (slot[1] & SLACK_MASK) as usize]
+}
+
+/// Bytes of the slot that the entry uses.
+#[inline]
+pub fn length(slot: &[u8]) -> usize {
+    slot.len() - (slot[1] & SLACK_MASK) as usize
+}
+
+/// Says how many bytes of the slot the entry uses, after it was copied into a slot of another size.
+pub fn set_length(slot: &mut [u8], bytes: usize) {
+    let slack = (slot.len() - bytes) as u8;
+    debug_assert!(slack <= SLACK_MASK);
+    slot[1] = (slot[1] & !SLACK_MASK) | slack;
 }
 
 /// The bytes after the key, to be changed without changing their number.

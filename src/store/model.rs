@@ -16,6 +16,16 @@ use super::policy::Policy;
 use crate::base::rng::Rng;
 
 const DBS: u64 = 3;
+const POLICIES: [Policy; 8] = [
+    Policy::NoEviction,
+    Policy::AllkeysLru,
+    Policy::AllkeysLfu,
+    Policy::AllkeysRandom,
+    Policy::VolatileLru,
+    Policy::VolatileLfu,
+    Policy::VolatileRandom,
+    Policy::VolatileTtl,
+];
 /// Start of the tests' time: Unix ms in 2027.
 const START_MS: u64 = 1_800_000_000_000;
 
@@ -45,7 +55,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::seeded(seed);
         let layout = Layout::seeded(0, seed);
-        let policy = Policy::NAMES[rng.below(8) as usize].1;
+        let policy = POLICIES[rng.below(8) as usize];
         Self {
             keyspace: Keyspace::new(layout, policy, 0, seed),
             model: vec![Entries::new(); DBS as usize],
@@ -239,13 +249,16 @@ impl World {
                 found || evicted.is_some() || due_ms.is_some_and(|due_ms| due_ms <= now_ms),
                 "an entry is gone that nothing evicted"
             );
-            assert!(found || rebuilding || !policy.is_volatile() || due_ms.is_some(), "evicted without due time");
+            assert!(
+                found || rebuilding || !policy.is_volatile() || due_ms.is_some(),
+                "evicted without due time"
+            );
             found
         });
     }
 
     fn change_policy(&mut self) {
-        self.keyspace.set_policy(Policy::NAMES[self.rng.below(8) as usize].1);
+        self.keyspace.set_policy(POLICIES[self.rng.below(8) as usize]);
         let mut guard = self.keyspace.lock(0);
         for db in 0..DBS as usize {
             // Sometimes the rebuilding goes on during the next operations.

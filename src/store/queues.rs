@@ -128,6 +128,13 @@ impl Queues {
         }
     }
 
+    /// An entry changed its size where it is.
+    pub fn resized(&mut self, arena: &Arena, handle: Handle, bytes_before: usize, bytes: usize) {
+        if let Some(list) = self.list(entry::queue(arena.slot(handle))) {
+            list.bytes = list.bytes + bytes - bytes_before;
+        }
+    }
+
     /// Chooses the next victim. The caller removes it and then calls [`Queues::remember`].
     pub fn victim(
         &mut self,

@@ -2,32 +2,31 @@
 //!
 //! Nothing here runs longer than its bound, because it runs under the shard's lock.
 
-use super::arena::Handle;
+use super::arena::{CLASS_COUNT, Handle};
 use super::db::{Db, Found, footprint};
-use super::entry::{self, Queue};
+use super::entry;
 use super::policy::Policy;
 use crate::base::rng::Rng;
 
-/// Blocks looked at for a sparse one in one slice.
-const BLOCKS_SEARCHED: usize = 256;
+/// Size classes of which one slice of block emptying weighs a block, and the blocks it looks at in each.
+const CLASSES_WEIGHED: usize = 8;
+const BLOCKS_WEIGHED: usize = 16;
 /// Entries that one slice of block emptying moves at most.
 const MOVES_MAX: usize = 64;
 /// Entries that one slice of the queue rebuilding visits at most.
 const REBUILD_MAX: usize = 1024;
-/// Blocks emptier than this (in eighths) are worth emptying.
-const SPARSE_EIGHTHS: usize = 7;
+/// Entries that are taken out of the queues, because a changed policy does not evict them, before one eviction gives up.
+const UNQUEUED_MAX: usize = 256;
 
 /// Where the emptying of sparse blocks stands.
 #[derive(Debug, Default)]
 pub struct Compaction {
-    /// Block at which the search goes on.
-    cursor: usize,
-    /// The sparsest block of the present search and its live share in 1/1024.
-    best: Option<(usize, usize)>,
-    /// Blocks searched since the last choice.
-    searched: usize,
+    /// Class at which the search goes on.
+    class: usize,
+    /// Block of a class at which the search begins.
+    turn: usize,
     /// The block that is being emptied, and the slot to go on at.
-    victim: Option<(usize, usize)>,
+    pub(super) victim: Option<(usize, usize)>,
 }
 
 impl Db {
@@ -59,20 +58,32 @@ impl Db {
                 let arena = &self.arena;
                 self.expiry.earliest(|handle| entry::due_ms(arena.slot(handle)).unwrap_or(0))
             }
-            _ => {
-                let objects = &self.objects;
-                self.queues.victim(&mut self.arena, |arena, handle| footprint(arena, objects, handle))
-            }
+            _ => self.queued_victim(),
         }?;
         let queue = entry::queue(self.arena.slot(handle));
         let bytes = self.footprint(handle);
         let (hashed, found) = self.found_at(handle)?;
         self.remove(hashed, found);
         if !matches!(self.policy, Policy::AllkeysRandom | Policy::VolatileRandom | Policy::VolatileTtl) {
-            self.queues.remember(if queue == Queue::None { Queue::Small } else { queue }, hashed.hash);
+            self.queues.remember(queue, hashed.hash);
         }
         self.removals.evicted += 1;
         Some(bytes)
+    }
+
+    /// The queues' next victim. What a changed policy does not evict any more is taken out of them on the way.
+    fn queued_victim(&mut self) -> Option<Handle> {
+        for _ in 0..UNQUEUED_MAX {
+            let objects = &self.objects;
+            let handle =
+                self.queues.victim(&mut self.arena, |arena, handle| footprint(arena, objects, handle))?;
+            if self.is_evictable(entry::due_ms(self.arena.slot(handle))) {
+                return Some(handle);
+            }
+            let bytes = self.footprint(handle);
+            self.queues.remove(&mut self.arena, handle, bytes);
+        }
+        None
     }
 
     /// An entry at random, about evenly; it may be due.
@@ -160,45 +171,42 @@ impl Db {
         true
     }
 
-    /// Looks on for the block with the least live share; when all were seen, starts to empty it.
+    /// Chooses the sparsest block of some classes that could do with a block less, and starts to empty it.
     fn choose_victim(&mut self) -> bool {
-        let blocks = self.arena.block_count();
-        for _ in 0..BLOCKS_SEARCHED.min(blocks) {
-            let block = self.compaction.cursor % blocks;
-            self.compaction.cursor = block + 1;
-            self.compaction.searched += 1;
-            let (live, slots) = self.arena.occupancy(block);
-            if slots == 0 || live * 8 >= slots * SPARSE_EIGHTHS || !self.arena.has_room_elsewhere(block) {
-                continue;
+        let mut best: Option<(usize, usize, usize)> = None;
+        let mut weighed = 0;
+        for _ in 0..CLASS_COUNT {
+            self.compaction.class = (self.compaction.class + 1) % CLASS_COUNT;
+            let sparsest = self.arena.sparsest(self.compaction.class, self.compaction.turn, BLOCKS_WEIGHED);
+            let Some((block, live, slots)) = sparsest else { continue };
+            if best.is_none_or(|(_, least, of)| live * of < least * slots) {
+                best = Some((block, live, slots));
             }
-            let share = live * 1024 / slots;
-            if self.compaction.best.is_none_or(|(_, best)| share < best) {
-                self.compaction.best = Some((block, share));
+            weighed += 1;
+            if weighed == CLASSES_WEIGHED {
+                break;
             }
         }
-        if self.compaction.searched < blocks {
-            return self.compaction.best.is_some() || blocks > BLOCKS_SEARCHED;
-        }
-        self.compaction.searched = 0;
-        let Some((block, _)) = self.compaction.best.take() else { return false };
-        let (live, slots) = self.arena.occupancy(block);
-        if live == 0 || live * 8 >= slots * SPARSE_EIGHTHS || !self.arena.has_room_elsewhere(block) {
-            return false;
-        }
+        self.compaction.turn = self.compaction.turn.wrapping_add(BLOCKS_WEIGHED);
+        let Some((block, _, _)) = best else { return false };
         self.arena.retire(block);
         self.compaction.victim = Some((block, 0));
         true
     }
 
-    /// Moves an entry to another slot of its class; false if there is none.
+    /// Moves an entry to another slot; false if there is none.
     fn relocate(&mut self, old: Handle) -> bool {
         let Some((hashed, found)) = self.found_at(old) else { return false };
-        let Ok(new) = self.arena.allocate(self.arena.class(old)) else { return false };
-        let mut bytes = std::mem::take(&mut self.scratch);
-        bytes.clear();
-        bytes.extend_from_slice(self.arena.slot(old));
-        self.arena.slot_mut(new).copy_from_slice(&bytes);
-        self.scratch = bytes;
+        let bytes = self.entry_length(old);
+        let Ok(new) = self.arena.allocate(bytes) else { return false };
+        let footprint_before = self.footprint(old);
+        let mut copied = std::mem::take(&mut self.scratch);
+        copied.clear();
+        copied.extend_from_slice(&self.arena.slot(old)[..bytes]);
+        let slot = self.arena.slot_mut(new);
+        slot[..bytes].copy_from_slice(&copied);
+        entry::set_length(slot, bytes);
+        self.scratch = copied;
         if let Some(due_ms) = entry::due_ms(self.arena.slot(new)) {
             self.expiry.remove(due_ms, old);
             let arena = &self.arena;
@@ -206,7 +214,9 @@ impl Db {
         }
         self.index.replace(hashed, found.place, new);
         let footprint = self.footprint(new);
-        self.queues.relocated(&mut self.arena, new, footprint, footprint);
+        self.queues.relocated(&mut self.arena, new, footprint_before, footprint);
+        // A rebuilding of the queues may have passed the block that the entry is in now.
+        self.requeue(new, footprint);
         self.arena.free(old);
         true
     }
