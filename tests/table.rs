@@ -50,6 +50,7 @@ const ARITY_UNLIKE_TREE: &[(&str, &str)] = &[("quit", "anything may follow; it i
 const UNLIKE_REDIS_7_0: &[(&str, &str, &str)] = &[
     ("command|getkeys", "arity", "7.2 lowered it, so that a command without arguments gets its own error"),
     ("command|getkeysandflags", "arity", "7.2 lowered it, as for GETKEYS"),
+    ("msetnx", "tips", "later versions have none: split over nodes it would not be all or nothing"),
     ("monitor", "flags", "a feed cannot start within EXEC: refused when queued, not when run"),
 ];
 

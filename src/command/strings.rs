@@ -11,6 +11,10 @@ use crate::resp::reply::Reply;
 use crate::store::db::{Db, Due, Found, NewString};
 use crate::store::key::Key;
 
+pub mod edit;
+pub mod lcs;
+pub mod multi;
+pub mod number;
 pub mod read;
 pub mod set;
 
@@ -29,6 +33,12 @@ fn only_string(found: Option<Found>) -> Result<Option<Found>, Error> {
 #[inline]
 fn read(cx: &mut Cx<'_>, key: &Key<'_>) -> Result<Option<Found>, Error> {
     only_string(cx.data.read(key))
+}
+
+/// The key's string for a command that changes it: neither hit nor miss.
+#[inline]
+fn find(cx: &mut Cx<'_>, key: &Key<'_>) -> Result<Option<Found>, Error> {
+    only_string(cx.data.find(key))
 }
 
 /// Writes an entry's string, or null without an entry.

@@ -17,6 +17,10 @@ use crate::resp::error::Error;
 static FAMILIES: &[&[Spec]] = &[
     strings::read::COMMANDS,
     strings::set::COMMANDS,
+    strings::number::COMMANDS,
+    strings::edit::COMMANDS,
+    strings::multi::COMMANDS,
+    strings::lcs::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     shutdown::COMMANDS,

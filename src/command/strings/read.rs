@@ -1,4 +1,4 @@
-//! GET, MGET, STRLEN, GETRANGE, SUBSTR: commands that only read.
+//! GET, STRLEN, GETRANGE, SUBSTR: commands that only read.
 //!
 //! They change nothing but access marks and counters, and allocate nothing.
 
@@ -6,7 +6,7 @@ use crate::base::num::parse_i64;
 use crate::command::context::Cx;
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{FAST, READONLY};
-use crate::command::spec::key_spec::{ACCESS, KeySpec, RO};
+use crate::command::spec::key_spec::{ACCESS, RO};
 use crate::command::spec::{Group, Spec};
 use crate::command::strings::{KEY, read, write_value};
 use crate::resp::args::Args;
@@ -25,18 +25,6 @@ pub const COMMANDS: &[Spec] = &[
         .summary("Returns the value of a key, or null without one.")
         .args(&[Arg::key("key", 0)])
         .reply(Shape::BulkOrNull)
-        .finish(),
-    Spec::new("mget", mget)
-        .arity(-2)
-        .flags(READONLY | FAST)
-        .keys(&[KeySpec::range(1, -1, 1).flags(RO | ACCESS)])
-        .tips(&["request_policy:multi_shard"])
-        .group(Group::String)
-        .since("1.0.0")
-        .complexity("O(N), N the number of keys.")
-        .summary("Returns the values of several keys, all of the same moment; null for each that has none.")
-        .args(&[Arg::key("key", 0).multiple()])
-        .reply(Shape::Array(&Shape::BulkOrNull))
         .finish(),
     Spec::new("strlen", strlen)
         .arity(2)
@@ -80,17 +68,6 @@ fn get(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let key = cx.data.key(&args[1]);
     let found = read(cx, &key)?;
     write_value(cx.reply, cx.data.db(&key), found);
-    Ok(())
-}
-
-fn mget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
-    cx.reply.array(args.len() - 1);
-    for bytes in args.from(1).iter() {
-        let key = cx.data.key(bytes);
-        // A key of another type reads as none.
-        let found = read(cx, &key).unwrap_or(None);
-        write_value(cx.reply, cx.data.db(&key), found);
-    }
     Ok(())
 }
 
