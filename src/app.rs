@@ -1,5 +1,7 @@
 //! Composes the server from its parts and runs it; the only place that knows all of them.
 
+pub mod scrape;
+
 use std::sync::Arc;
 
 use crate::base::clock::Clock;
@@ -22,6 +24,7 @@ pub fn run(store: Arc<ConfigStore>) -> Result<(), String> {
     let hub = build(store);
     shutdown::heed_signals(&hub).map_err(|error| format!("cannot watch for signals: {error}"))?;
     let server = Server::start(Arc::clone(&hub), &config)?;
+    let http = scrape::start(&hub, &config)?;
     tracing::info!(
         addresses = ?server.local_addrs(),
         threads = hub.workers.len(),
@@ -30,6 +33,7 @@ pub fn run(store: Arc<ConfigStore>) -> Result<(), String> {
         "ready to serve"
     );
     server.wait();
+    drop(http);
     tracing::info!("stopped");
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use larder::metrics::catalog::METRICS;
 use larder::metrics::exporter::{DatabaseSample, Exporter, Sample, WorkerSample};
+use larder::metrics::process::CpuSeconds;
 use larder::metrics::workers::{Totals, WorkerStats};
 use std::collections::HashMap;
 use std::io::Write;
@@ -32,6 +33,7 @@ fn sample() -> Sample {
         memory_used_bytes: 123_456_789,
         memory_limit_bytes: 1 << 30,
         memory_resident_bytes: 200_000_000,
+        cpu: CpuSeconds { user: 1.5, system: 0.25 },
         clients_max: 10_000,
         slowlog_len: 5,
     }
@@ -89,6 +91,7 @@ fn numbers_arrive() {
         ("larder_command_duration_seconds_count{command=\"get\"}", 3.0),
         ("larder_command_duration_seconds_bucket{command=\"get\",le=\"0.000032\"}", 2.0),
         ("larder_uptime_seconds", 12.5),
+        ("larder_cpu_seconds_total{mode=\"system\"}", 0.25),
     ] {
         assert_eq!(series.get(name), Some(&number), "{name}\n{page}");
     }

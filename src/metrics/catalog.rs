@@ -62,6 +62,8 @@ catalog! {
     MEMORY_USED = Gauge "larder_memory_used_bytes" [] "Memory that counts against the limit.";
     MEMORY_LIMIT = Gauge "larder_memory_limit_bytes" [] "The parameter maxmemory; 0 for no limit.";
     MEMORY_RESIDENT = Gauge "larder_memory_resident_bytes" [] "Physical memory that the process holds.";
+    CPU = Counter "larder_cpu_seconds_total" ["mode"]
+        "Processor time taken by the process: in its own code (user) and in the kernel for it (system).";
     CLIENTS = Gauge "larder_connected_clients" [] "Connections that are open.";
     CLIENTS_LIMIT = Gauge "larder_connected_clients_limit" [] "The parameter maxclients.";
     ACCEPTED = Counter "larder_connections_accepted_total" [] "Connections accepted.";

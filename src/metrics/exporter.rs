@@ -7,6 +7,7 @@
 //! [`text`]: crate::metrics::text
 
 use crate::metrics::catalog::{self, Kind, METRICS, Metric};
+use crate::metrics::process::CpuSeconds;
 use crate::metrics::text::Page;
 use crate::metrics::workers::{Totals, WorkerStats};
 use metrics::{Key, Label, Level, Metadata, Recorder};
@@ -72,6 +73,8 @@ pub struct Sample {
     pub memory_limit_bytes: u64,
     /// Bytes of physical memory.
     pub memory_resident_bytes: u64,
+    /// Processor time so far.
+    pub cpu: CpuSeconds,
     /// The parameter maxclients.
     pub clients_max: u64,
     /// Entries in the slow log.
@@ -118,7 +121,7 @@ impl Exporter {
         self.set_traffic(&sample.totals);
         self.set_commands(sample);
         let mut page = Page::after(self.handle.render());
-        append_workers(&mut page, sample);
+        append_seconds(&mut page, sample);
         append_durations(&mut page, sample);
         page.finish()
     }
@@ -190,7 +193,10 @@ fn key(metric: &Metric, values: &[&str]) -> Key {
     Key::from_parts(metric.name, labels)
 }
 
-fn append_workers(page: &mut Page, sample: &Sample) {
+fn append_seconds(page: &mut Page, sample: &Sample) {
+    page.family(&catalog::CPU);
+    page.number(&catalog::CPU, &["user"], sample.cpu.user);
+    page.number(&catalog::CPU, &["system"], sample.cpu.system);
     page.family(&catalog::WORKER_BUSY);
     for (number, worker) in sample.workers.iter().enumerate() {
         page.number(&catalog::WORKER_BUSY, &[&number.to_string()], worker.busy_ns as f64 / 1e9);

@@ -6,5 +6,6 @@
 pub mod catalog;
 pub mod exporter;
 pub mod histogram;
+pub mod process;
 pub mod text;
 pub mod workers;

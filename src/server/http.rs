@@ -9,7 +9,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -37,6 +36,9 @@ use crate::server::listener::{self, Bound};
 /// Makes the page for Prometheus; called once for each request to `/metrics`, on the HTTP thread.
 pub type Page = Arc<dyn Fn() -> String + Send + Sync>;
 
+/// Whether the server takes requests; called once for each request to `/readyz`.
+pub type Ready = Arc<dyn Fn() -> bool + Send + Sync>;
+
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 /// What Prometheus calls its text format.
@@ -58,7 +60,7 @@ pub struct Http {
 impl Http {
     /// Binds `metrics-bind` at `metrics-port` and serves; `None` where the port is 0. `ready` decides about `/readyz`.
     /// The error is one line for people; nothing is running then.
-    pub fn start(config: &Config, page: Page, ready: Arc<AtomicBool>) -> Result<Option<Self>, String> {
+    pub fn start(config: &Config, page: Page, ready: Ready) -> Result<Option<Self>, String> {
         if config.metrics_port == 0 {
             return Ok(None);
         }
@@ -73,7 +75,7 @@ impl Http {
             .map_err(|error| format!("cannot start the HTTP port: {error}"))
     }
 
-    fn serving(bound: Vec<Bound>, page: Page, ready: Arc<AtomicBool>) -> io::Result<Self> {
+    fn serving(bound: Vec<Bound>, page: Page, ready: Ready) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let mut local_addrs = Vec::new();
         let mut listeners = Vec::new();
@@ -112,7 +114,7 @@ fn run(
     runtime: &Runtime,
     listeners: Vec<TcpListener>,
     page: &Page,
-    ready: &Arc<AtomicBool>,
+    ready: &Ready,
     stopped: &watch::Receiver<bool>,
 ) {
     runtime.block_on(async {
@@ -127,12 +129,7 @@ fn run(
 }
 
 /// Serves one listener on the current runtime until `shutdown` is done; connections that are open then are cut.
-pub async fn serve(
-    listener: TcpListener,
-    page: Page,
-    ready: Arc<AtomicBool>,
-    shutdown: impl Future<Output = ()>,
-) {
+pub async fn serve(listener: TcpListener, page: Page, ready: Ready, shutdown: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     // Dropped with all its tasks when this function ends.
     let mut connections = JoinSet::new();
@@ -165,7 +162,7 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, page: Page, ready: Arc<AtomicBool>) {
+async fn connection(stream: TcpStream, page: Page, ready: Ready) {
     let limit = Duration::from_millis(HTTP_CONNECTION_MAX_MS);
     let service = service_fn(move |request: Request<Incoming>| {
         let response = answer(request.method(), request.uri().path(), &page, &ready);
@@ -185,7 +182,7 @@ async fn connection(stream: TcpStream, page: Page, ready: Arc<AtomicBool>) {
     }
 }
 
-fn answer(method: &Method, path: &str, page: &Page, ready: &AtomicBool) -> Response<Full<Bytes>> {
+fn answer(method: &Method, path: &str, page: &Page, ready: &Ready) -> Response<Full<Bytes>> {
     if method != Method::GET && method != Method::HEAD {
         let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -194,7 +191,7 @@ fn answer(method: &Method, path: &str, page: &Page, ready: &AtomicBool) -> Respo
     match path {
         "/metrics" => response(StatusCode::OK, EXPOSITION, page()),
         "/healthz" => response(StatusCode::OK, TEXT, "alive\n".to_owned()),
-        "/readyz" if ready.load(Ordering::Relaxed) => response(StatusCode::OK, TEXT, "ready\n".to_owned()),
+        "/readyz" if ready() => response(StatusCode::OK, TEXT, "ready\n".to_owned()),
         "/readyz" => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n".to_owned()),
         "/" => response(StatusCode::OK, HTML, INDEX.to_owned()),
         _ => response(StatusCode::NOT_FOUND, TEXT, "not here; see /\n".to_owned()),
@@ -210,7 +207,7 @@ fn response(status: StatusCode, kind: HeaderValue, body: String) -> Response<Ful
 
 #[cfg(test)]
 mod tests {
-    use super::{Http, Page};
+    use super::{Http, Page, Ready};
     use crate::base::limits::HTTP_CONNECTIONS_MAX;
     use crate::config::types::BindAddress;
     use crate::server::listener;
@@ -222,9 +219,11 @@ mod tests {
 
     fn started(ready: &Arc<AtomicBool>) -> (Http, SocketAddr) {
         let page: Page = Arc::new(|| "larder_up 1\n".to_owned());
+        let flag = Arc::clone(ready);
+        let ready: Ready = Arc::new(move || flag.load(Ordering::Relaxed));
         let local = BindAddress::parse("127.0.0.1").expect("an address");
         let bound = listener::bind_one(local, 0, 16).expect("a free port").expect("loopback exists");
-        let http = Http::serving(vec![bound], page, Arc::clone(ready)).expect("a thread");
+        let http = Http::serving(vec![bound], page, ready).expect("a thread");
         let address = http.local_addrs()[0];
         (http, address)
     }

@@ -1,0 +1,145 @@
+//! The HTTP port of a running server: collects what all parts count into one sample whenever `/metrics` is asked for.
+//!
+//! Collecting reads the workers' counters without a lock and takes each shard's lock once, for as long as adding up
+//! a few numbers takes; it never waits for more than one lock at a time.
+
+use std::sync::Arc;
+
+use crate::base::lock::Mutex;
+use crate::command::table;
+use crate::config::Config;
+use crate::config::choices::EvictionPolicy;
+use crate::hub::Hub;
+use crate::metrics::exporter::{DatabaseSample, Exporter, Sample, WorkerSample};
+use crate::metrics::process;
+use crate::metrics::workers::Totals;
+use crate::server::http::{Http, Page, Ready};
+use crate::store::db::Removals;
+use crate::store::keyspace::Keyspace;
+
+/// Starts the HTTP port, if the configuration has one, for a server that serves already. It is ready until it is
+/// ordered to stop.
+pub fn start(hub: &Arc<Hub>, config: &Config) -> Result<Option<Http>, String> {
+    let for_ready = Arc::clone(hub);
+    let ready: Ready = Arc::new(move || for_ready.orders.shutdown().is_none());
+    Http::start(config, page(hub), ready)
+}
+
+/// Makes the page for Prometheus out of the state of `hub` at each call.
+pub fn page(hub: &Arc<Hub>) -> Page {
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let (keyspace, for_changes) = (Arc::clone(&hub.keyspace), Arc::clone(&ledger));
+    hub.config.on_change(Box::new(move |before: &Config, after: &Config| {
+        if before.maxmemory_policy != after.maxmemory_policy {
+            for_changes.lock().settle(removals(&keyspace).evicted, before.maxmemory_policy);
+        }
+        Ok(())
+    }));
+    let names: Arc<[String]> = table::entries().iter().map(|entry| entry.full_name.clone()).collect();
+    let (hub, exporter) = (Arc::clone(hub), Exporter::new());
+    Arc::new(move || exporter.render(&sample(&hub, &ledger, &names)))
+}
+
+fn sample(hub: &Hub, ledger: &Mutex<Ledger>, names: &Arc<[String]>) -> Sample {
+    let config = hub.config.load();
+    let removals = removals(&hub.keyspace);
+    let evicted = {
+        let mut ledger = ledger.lock();
+        ledger.settle(removals.evicted, config.maxmemory_policy);
+        ledger.by_policy.clone()
+    };
+    Sample {
+        uptime_seconds: hub.clock.wall_ms().saturating_sub(hub.started_ms) as f64 / 1e3,
+        totals: Totals::of(hub.workers.iter().map(Arc::as_ref)),
+        command_names: Arc::clone(names),
+        workers: hub.workers.iter().map(|stats| WorkerSample::of(stats)).collect(),
+        databases: databases(&hub.keyspace, config.databases as usize),
+        evicted: evicted.into_iter().map(|(policy, count)| (policy.name(), count)).collect(),
+        expired: removals.expired,
+        memory_used_bytes: hub.keyspace.used_bytes(),
+        memory_limit_bytes: hub.keyspace.limit_bytes(),
+        memory_resident_bytes: process::resident_bytes(),
+        cpu: process::cpu_seconds(),
+        clients_max: config.maxclients,
+        slowlog_len: hub.slowlog.entries() as u64,
+    }
+}
+
+fn removals(keyspace: &Keyspace) -> Removals {
+    let shards = (0..keyspace.shards()).map(|shard| keyspace.lock(shard).removals());
+    shards.fold(Removals::default(), |sum, removals| Removals {
+        expired: sum.expired + removals.expired,
+        evicted: sum.evicted + removals.evicted,
+    })
+}
+
+/// Every database, empty ones too, so that a database that was emptied does not keep its last number on the page.
+fn databases(keyspace: &Keyspace, count: usize) -> Vec<DatabaseSample> {
+    let mut databases: Vec<DatabaseSample> =
+        (0..count).map(|number| DatabaseSample { number, keys: 0, expiring: 0 }).collect();
+    for shard in 0..keyspace.shards() {
+        for (number, db) in keyspace.lock(shard).dbs() {
+            if let Some(sum) = databases.get_mut(number) {
+                sum.keys += db.entries() as u64;
+                sum.expiring += db.entries_with_due() as u64;
+            }
+        }
+    }
+    databases
+}
+
+/// Says which policy evicted how many keys: the store counts them together, and the policy may change meanwhile.
+#[derive(Debug, Default)]
+struct Ledger {
+    by_policy: Vec<(EvictionPolicy, u64)>,
+    settled: u64,
+}
+
+impl Ledger {
+    /// Puts what was evicted since the last call, out of `total`, on the account of `policy`.
+    fn settle(&mut self, total: u64, policy: EvictionPolicy) {
+        let new = total.saturating_sub(self.settled);
+        self.settled = self.settled.max(total);
+        match self.by_policy.iter_mut().find(|(known, _)| *known == policy) {
+            Some((_, count)) => *count += new,
+            None => self.by_policy.push((policy, new)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ledger, page};
+    use crate::config::Config;
+    use crate::config::choices::EvictionPolicy;
+    use crate::config::store::ConfigStore;
+    use std::sync::Arc;
+
+    #[test]
+    fn evictions_are_put_on_the_account_of_the_policy_of_their_time() {
+        let mut ledger = Ledger::default();
+        ledger.settle(0, EvictionPolicy::AllKeysLru);
+        ledger.settle(10, EvictionPolicy::AllKeysLru);
+        ledger.settle(15, EvictionPolicy::VolatileTtl);
+        ledger.settle(15, EvictionPolicy::AllKeysLru);
+        ledger.settle(16, EvictionPolicy::AllKeysLru);
+        assert_eq!(ledger.by_policy, [(EvictionPolicy::AllKeysLru, 11), (EvictionPolicy::VolatileTtl, 5)]);
+    }
+
+    #[test]
+    fn the_page_of_an_idle_server_is_complete() {
+        let hub = super::super::build(Arc::new(ConfigStore::new(Config::default(), None)));
+        let page = page(&hub);
+        hub.config.set(&[(b"maxmemory-policy", b"noeviction")]).expect("a policy");
+        let text = page();
+        for line in [
+            "larder_evicted_keys_total{policy=\"allkeys-lru\"} 0",
+            "larder_evicted_keys_total{policy=\"noeviction\"} 0",
+            "larder_database_keys{db=\"15\"} 0",
+            "larder_connected_clients 0",
+            "larder_connected_clients_limit 10000",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} not in\n{text}");
+        }
+    }
+}
