@@ -19,10 +19,11 @@ use larder::resp::args::{Args, OwnedArgs};
 use larder::resp::error::Error;
 use larder::resp::shape::Shape;
 use std::collections::{BTreeSet, HashSet};
+use std::process::Command;
 use support::client::Client;
 use support::frame::Frame;
 use support::server::Server;
-use support::tool::is_installed;
+use support::tool::{self, is_installed};
 
 /// Writes that are allowed when memory is full: they free memory, or add none.
 const WRITES_WITHOUT_DENYOOM: &[&str] = &[
@@ -556,4 +557,59 @@ fn keys_are_those_that_redis_finds() {
         }
     }
     report(bad);
+}
+
+/// Requests that both servers must answer alike, to the byte.
+const ASKED_OF_BOTH: &[&str] = &[
+    "command info get nosuch mset client|id",
+    "command info watch exec",
+    "command info command|count",
+    "command docs nosuch",
+    "command list filterby aclcat nosuch",
+    "command list filterby module json",
+    "command list filterby pattern command|getkeysand*",
+    "command list filterby nosuch x",
+    "command list filterby aclcat",
+    "command nosuch",
+    "command count 3",
+    "command getkeys nosuch a",
+    "command getkeys ping a",
+    "command getkeys client id",
+    "command getkeys client nosuch",
+    "command getkeys get a",
+    "command getkeys get a b",
+    "command getkeys mset a b c d",
+    "command getkeys lcs a b len",
+    "command getkeysandflags set a b get",
+    "command getkeysandflags set a b",
+];
+
+#[test]
+fn replies_are_those_of_redis() {
+    let Some(redis) = redis() else { return };
+    let ours = Server::start(&[]);
+    let mut bad = Vec::new();
+    for resp3 in [false, true] {
+        let connect = |server: &Server| if resp3 { server.connect().hello3() } else { server.connect() };
+        let (mut our, mut their) = (connect(&ours), connect(&redis));
+        for line in ASKED_OF_BOTH {
+            let (our, their) = (our.line(line), their.line(line));
+            if our != their {
+                bad.push(format!("{line} (RESP3: {resp3})\n  ours:  {our}\n  redis: {their}"));
+            }
+        }
+    }
+    report(bad);
+}
+
+#[test]
+fn redis_cli_shows_our_documentation() {
+    if !is_installed("redis-cli", &["--version"]) {
+        return;
+    }
+    let server = Server::start(&[]);
+    let shown = tool::run(Command::new("redis-cli").args(["-p", &server.port()]), b"help command getkeys\n");
+    let entry = table::find_full(b"command|getkeys").expect("a row");
+    assert!(shown.status.success(), "{}", shown.all());
+    assert!(shown.stdout.contains(entry.spec.summary), "{}", shown.all());
 }
