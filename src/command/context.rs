@@ -115,6 +115,8 @@ pub struct Data<'a> {
     locked: Locked<'a>,
     /// The key that execute has hashed already, by address.
     known: Option<Key<'a>>,
+    /// The locks are kept over several commands (EXEC).
+    pub held: bool,
     /// Number of the session's database.
     pub db: usize,
     now_ms: u64,

@@ -9,7 +9,9 @@ use std::sync::OnceLock;
 
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
-use crate::command::{client, connection, docs, expire, monitor, shutdown, strings, txn};
+use crate::command::{
+    client, connection, docs, expire, flush, keyspace, monitor, object, scan, shutdown, strings, txn,
+};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 
@@ -24,7 +26,11 @@ static FAMILIES: &[&[Spec]] = &[
     connection::COMMANDS,
     client::COMMANDS,
     shutdown::COMMANDS,
+    keyspace::COMMANDS,
     expire::COMMANDS,
+    scan::COMMANDS,
+    object::COMMANDS,
+    flush::COMMANDS,
     monitor::COMMANDS,
     txn::COMMANDS,
     docs::COMMANDS,

@@ -145,6 +145,7 @@ fn run_transaction(cx: &mut Cx<'_>, transaction: Transaction) -> Result<(), Erro
     if mask != 0 {
         cx.data.lock_set(mask);
     }
+    cx.data.held = true;
     if cx.session.watch_broken() || watched_key_is_due(cx) {
         cx.reply.null_array();
         return Ok(());

@@ -438,7 +438,7 @@ impl Db {
         }
     }
 
-    fn set_object(
+    pub(super) fn set_object(
         &mut self,
         key: &Key<'_>,
         found: Option<Found>,

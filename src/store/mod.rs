@@ -27,3 +27,5 @@ pub mod policy;
 pub mod queues;
 pub mod sweep;
 pub mod tick;
+pub mod transfer;
+pub mod walk;

@@ -1,0 +1,68 @@
+//! Walking a database in a stable order, in bounded steps: what SCAN, KEYS and slot listings stand on.
+//!
+//! The order is slot, hash prefix, tag, which depends on the key alone, so an entry that is there during the whole walk
+//! is visited, whatever grows, shrinks, splits or merges in between (it may be visited twice).
+
+use super::db::Db;
+use super::entry;
+use super::index::Position;
+use crate::base::rng::Rng;
+
+/// Random entries looked at for one that is not due.
+const RANDOM_TRIES: usize = 100;
+
+/// Where a walk goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Step {
+    /// Number of the slot within the shard.
+    pub slot: u32,
+    /// Place within the slot.
+    pub position: Position,
+}
+
+impl Db {
+    /// Visits about `count` entries from `from` on, those that are due left out. Gives where to go on, nothing at the
+    /// end, and the number of entries looked at.
+    pub fn walk(
+        &mut self,
+        from: Step,
+        count: usize,
+        now_ms: u64,
+        mut visit: impl FnMut(&[u8]),
+    ) -> (Option<Step>, usize) {
+        let mut handles = std::mem::take(&mut self.handles);
+        handles.clear();
+        let mut next = Some(from);
+        while let Some(step) = next
+            && handles.len() < count
+        {
+            let Some(slot) = self.index.next_occupied(step.slot) else {
+                next = None;
+                break;
+            };
+            let position = if slot == step.slot { step.position } else { Position::default() };
+            let wanted = count - handles.len();
+            next = Some(match self.index.scan(slot, position, wanted, &mut handles) {
+                Some(position) => Step { slot, position },
+                None => Step { slot: slot + 1, position: Position::default() },
+            });
+        }
+        for &handle in &handles {
+            let due_ms = entry::due_ms(self.arena.slot(handle));
+            if due_ms.is_none_or(|due_ms| due_ms > now_ms) {
+                visit(self.key_of(handle));
+            }
+        }
+        let seen = handles.len();
+        self.handles = handles;
+        (next, seen)
+    }
+
+    /// An entry's key at random, about evenly, that is not due; nothing if there is none or only due ones were met.
+    pub fn random_key(&self, rng: &mut Rng, now_ms: u64) -> Option<&[u8]> {
+        (0..RANDOM_TRIES).find_map(|_| {
+            let found = self.random(rng)?;
+            self.due_ms(found).is_none_or(|due_ms| due_ms > now_ms).then(|| self.key_of(found.handle))
+        })
+    }
+}
