@@ -137,6 +137,7 @@ impl<'a> Data<'a> {
             keyspace,
             locked: Locked::None,
             known: None,
+            held: false,
             db,
             now_ms,
             touches,
