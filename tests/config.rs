@@ -1,6 +1,6 @@
 //! Parameters through every door: file, environment, flags, CONFIG SET; which goes first; and what a mistake says.
 
-use larder::cli::{self, Invocation};
+use larder::cli::{self, Invocation, logging};
 use larder::config::param::{Kind, Param};
 use larder::config::params::{Config, PARAMS};
 use larder::config::store::ConfigStore;
@@ -231,6 +231,31 @@ fn help_and_version_are_printed_and_name_every_flag() {
     for param in PARAMS {
         assert!(text.contains(&format!("--{} ", param.name)), "{}", param.name);
     }
+}
+
+/// The only test here that starts the log: a process has one.
+#[test]
+fn config_set_loglevel_changes_the_running_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log");
+    let path = path.to_str().expect("UTF-8");
+    let store =
+        served(&["--loglevel", "warning", "--logformat", "json", "--logfile", path], &[]).expect("flags");
+    let log = logging::start(&store.load()).expect("a log");
+    store.on_change(log.listener());
+    let level = |name: &str| store.set(&[(b"loglevel", name.as_bytes())]).expect("a level");
+    tracing::info!("first");
+    level("notice");
+    tracing::info!(number = 2, "second");
+    level("nothing");
+    tracing::error!("third");
+    level("debug");
+    tracing::trace!("fourth");
+    let text = fs::read_to_string(path).expect("lines");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].contains("\"message\":\"second\",\"number\":2"), "{text}");
+    assert!(lines[1].contains("\"level\":\"TRACE\"") && lines[1].contains("fourth"), "{text}");
 }
 
 #[test]

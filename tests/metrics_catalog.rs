@@ -1,13 +1,18 @@
 //! The page for Prometheus: complete, well formed, and good enough for Prometheus's own linter.
 
+mod support;
+
 use larder::metrics::catalog::METRICS;
 use larder::metrics::exporter::{DatabaseSample, Exporter, Sample, WorkerSample};
 use larder::metrics::process::CpuSeconds;
 use larder::metrics::workers::{Totals, WorkerStats};
 use std::collections::HashMap;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
+use support::server::{Server, free_port};
 
 /// A sample with a number in every place.
 fn sample() -> Sample {
@@ -98,9 +103,8 @@ fn numbers_arrive() {
     assert!(!page.contains("command=\"ping\""), "a command that was never used has no series");
 }
 
-#[test]
-fn promtool_has_nothing_to_say() {
-    let page = Exporter::new().render(&sample());
+/// Asks Prometheus's linter about `page`; nothing where it is not installed.
+fn check_with_promtool(page: &str) {
     let tool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -116,4 +120,80 @@ fn promtool_has_nothing_to_say() {
     let said =
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.trim().is_empty(), "{said}\n{page}");
+}
+
+#[test]
+fn promtool_has_nothing_to_say() {
+    check_with_promtool(&Exporter::new().render(&sample()));
+}
+
+/// The reply to a GET: its first line, and its body.
+fn get(port: &str, path: &str) -> (String, String) {
+    let port: u16 = port.parse().expect("a port");
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the HTTP port");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: larder\r\n\r\n").expect("sent");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).expect("a reply");
+    let (head, body) = reply.split_once("\r\n\r\n").expect("a head");
+    (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
+}
+
+fn larder(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_larder")).args(arguments).output().expect("the program runs")
+}
+
+#[test]
+fn a_running_server_shows_what_it_did() {
+    let http = free_port().to_string();
+    let server = Server::start_program(env!("CARGO_BIN_EXE_larder"), &["--metrics-port", &http]);
+    let before = series(&get(&http, "/metrics").1);
+    let mut client = server.connect();
+    client.check("SET k v EX 100", "OK");
+    client.check("SELECT 3", "OK");
+    client.check("SET k v", "OK");
+    for name in ["GET k", "GET missing", "GET missing", "GET", "NOSUCH"] {
+        client.line(name);
+    }
+    let (status, page) = get(&http, "/metrics");
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    check_with_promtool(&page);
+    let after = series(&page);
+    let grown = |name: &str| after.get(name).unwrap_or(&0.0) - before.get(name).unwrap_or(&0.0);
+    for (name, by) in [
+        ("larder_commands_total{command=\"set\"}", 2.0),
+        ("larder_commands_total{command=\"get\"}", 3.0),
+        ("larder_commands_rejected_total{command=\"get\"}", 1.0),
+        ("larder_command_duration_seconds_count{command=\"get\"}", 3.0),
+        ("larder_keyspace_hits_total", 1.0),
+        ("larder_keyspace_misses_total", 2.0),
+        ("larder_error_replies_total", 2.0),
+        ("larder_database_keys{db=\"0\"}", 1.0),
+        ("larder_database_expiring_keys{db=\"0\"}", 1.0),
+        ("larder_database_keys{db=\"3\"}", 1.0),
+        ("larder_database_expiring_keys{db=\"3\"}", 0.0),
+    ] {
+        assert_eq!(grown(name), by, "{name}\n{page}");
+    }
+    for name in ["larder_network_received_bytes_total", "larder_network_sent_bytes_total"] {
+        assert!(grown(name) > 0.0, "{name}\n{page}");
+    }
+    // The connection that waited for the server's first answer may still be on the page.
+    assert!(after["larder_connected_clients"] >= 1.0);
+    assert!(after["larder_memory_resident_bytes"] > 1e6);
+}
+
+#[test]
+fn probes_see_a_server_that_serves_and_a_port_that_is_taken_ends_the_start() {
+    let http = free_port().to_string();
+    let server = Server::start_program(env!("CARGO_BIN_EXE_larder"), &["--metrics-port", &http]);
+    assert_eq!(get(&http, "/healthz").0, "HTTP/1.1 200 OK");
+    assert_eq!(get(&http, "/readyz"), ("HTTP/1.1 200 OK".to_owned(), "ready\n".to_owned()));
+    let healthy = larder(&["healthcheck", "--port", &server.port()]);
+    assert!(healthy.status.success() && healthy.stdout.is_empty(), "{healthy:?}");
+
+    let second = larder(&["--port", &free_port().to_string(), "--metrics-port", &http]);
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!((second.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{http}")), "{said}");
 }

@@ -50,7 +50,8 @@ pub fn must_wait(worker: &WorkerLocal, args: Args<'_>) -> Option<PauseKind> {
 fn answer(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, args: Args<'_>) {
     let entry = match table::resolve(args) {
         Ok(entry) => entry,
-        Err(error) => return reject(worker, session, reply, None, error),
+        // A known command with too many or too few arguments counts as rejected.
+        Err(error) => return reject(worker, session, reply, table::resolve_name(args).ok(), error),
     };
     if let Err(error) = gates::check(worker, session, entry, args) {
         return reject(worker, session, reply, Some(entry), error);
