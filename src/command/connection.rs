@@ -284,6 +284,7 @@ fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     txn::discard(cx.hub, cx.session);
     let client = &cx.session.client;
     cx.hub.clients.set_monitor(client, false);
+    client.clear_outbox();
     client.set(flag::NO_TOUCH | flag::NO_EVICT, false);
     client.relabel(|labels| labels.name.clear());
     cx.session.no_touch = false;

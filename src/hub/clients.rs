@@ -5,7 +5,8 @@
 //! session belong to the connection task alone; nothing here reads, writes or closes a socket.
 //!
 //! Bounds: an outbox never grows past the output limit of its client's class: the push that would do so kills the
-//! client instead. Locks here are leaves: nothing else is locked while one is held.
+//! client instead. Locks here are leaves (the list of monitors comes before their outboxes): no lock of another module is
+//! taken while one is held.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -331,7 +332,8 @@ impl Client {
         unsent as u64
     }
 
-    fn clear_outbox(&self) {
+    /// Drops every queued frame.
+    pub fn clear_outbox(&self) {
         drop(self.take_outbox());
     }
 }
@@ -514,8 +516,8 @@ impl Clients {
 
     /// Queues one encoded line to every monitoring client.
     pub fn feed_monitors(&self, line: &Bytes, limit: OutputLimit, now_ms: u64) {
-        let monitors = self.monitors.lock().clone();
-        for monitor in monitors {
+        // Under the lock, so that whoever has stopped monitoring gets nothing more.
+        for monitor in self.monitors.lock().iter() {
             monitor.push(line.clone(), limit, now_ms);
         }
     }
