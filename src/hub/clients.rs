@@ -446,14 +446,15 @@ impl Clients {
         self.blocked.load(Ordering::Relaxed)
     }
 
-    /// The client with this id.
+    /// The client with this id. One that was killed is gone for everybody, though its task may not know it yet.
     pub fn get(&self, id: u64) -> Option<Arc<Client>> {
-        self.by_id.get(&id).map(|entry| Arc::clone(entry.value()))
+        self.by_id.get(&id).map(|entry| Arc::clone(entry.value())).filter(|client| !client.is_killed())
     }
 
-    /// All clients, oldest first.
+    /// All clients that were not killed, oldest first.
     pub fn list(&self) -> Vec<Arc<Client>> {
         let mut all: Vec<_> = self.by_id.iter().map(|entry| Arc::clone(entry.value())).collect();
+        all.retain(|client| !client.is_killed());
         all.sort_unstable_by_key(|client| client.id);
         all
     }
