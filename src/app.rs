@@ -53,6 +53,7 @@ pub fn build(store: Arc<ConfigStore>) -> Arc<Hub> {
         keyspace,
         clients: Clients::new(),
         errors: Default::default(),
+        baseline: Default::default(),
         slowlog: Default::default(),
         orders: Default::default(),
         workers: (0..config.worker_count()).map(|_| Arc::new(WorkerStats::new(commands))).collect(),

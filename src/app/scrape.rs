@@ -14,7 +14,6 @@ use crate::metrics::exporter::{DatabaseSample, Exporter, Sample, WorkerSample};
 use crate::metrics::process;
 use crate::metrics::workers::Totals;
 use crate::server::http::{Http, Page, Ready};
-use crate::store::db::Removals;
 use crate::store::keyspace::Keyspace;
 
 /// Starts the HTTP port, if the configuration has one, for a server that serves already. It is ready until it is
@@ -31,7 +30,7 @@ pub fn page(hub: &Arc<Hub>) -> Page {
     let (keyspace, for_changes) = (Arc::clone(&hub.keyspace), Arc::clone(&ledger));
     hub.config.on_change(Box::new(move |before: &Config, after: &Config| {
         if before.maxmemory_policy != after.maxmemory_policy {
-            for_changes.lock().settle(removals(&keyspace).evicted, before.maxmemory_policy);
+            for_changes.lock().settle(keyspace.removals().evicted, before.maxmemory_policy);
         }
         Ok(())
     }));
@@ -42,7 +41,7 @@ pub fn page(hub: &Arc<Hub>) -> Page {
 
 fn sample(hub: &Hub, ledger: &Mutex<Ledger>, names: &Arc<[String]>) -> Sample {
     let config = hub.config.load();
-    let removals = removals(&hub.keyspace);
+    let removals = hub.keyspace.removals();
     let evicted = {
         let mut ledger = ledger.lock();
         ledger.settle(removals.evicted, config.maxmemory_policy);
@@ -63,14 +62,6 @@ fn sample(hub: &Hub, ledger: &Mutex<Ledger>, names: &Arc<[String]>) -> Sample {
         clients_max: config.maxclients,
         slowlog_len: hub.slowlog.entries() as u64,
     }
-}
-
-fn removals(keyspace: &Keyspace) -> Removals {
-    let shards = (0..keyspace.shards()).map(|shard| keyspace.lock(shard).removals());
-    shards.fold(Removals::default(), |sum, removals| Removals {
-        expired: sum.expired + removals.expired,
-        evicted: sum.evicted + removals.evicted,
-    })
 }
 
 /// Every database, empty ones too, so that a database that was emptied does not keep its last number on the page.

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
-    client, connection, docs, expire, flush, keyspace, monitor, object, scan, shutdown, strings, txn,
+    client, config, connection, docs, expire, flush, keyspace, monitor, object, scan, shutdown, strings, txn,
 };
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -25,6 +25,7 @@ static FAMILIES: &[&[Spec]] = &[
     strings::lcs::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
+    config::COMMANDS,
     shutdown::COMMANDS,
     keyspace::COMMANDS,
     expire::COMMANDS,

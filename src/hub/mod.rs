@@ -1,5 +1,6 @@
 //! Layer 3: services shared by all connections, one file each; no sockets and no commands.
 
+pub mod baseline;
 pub mod clients;
 pub mod errors;
 pub mod orders;
@@ -22,6 +23,8 @@ pub struct Hub {
     pub clients: clients::Clients,
     /// Error replies by code.
     pub errors: errors::ErrorCounts,
+    /// What CONFIG RESETSTAT forgets.
+    pub baseline: baseline::Baseline,
     /// Slow commands.
     pub slowlog: slowlog::Slowlog,
     /// Orders to the tasks above.

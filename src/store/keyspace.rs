@@ -386,6 +386,17 @@ impl Keyspace {
         more
     }
 
+    /// Entries removed by expiry and eviction since the start.
+    pub fn removals(&self) -> Removals {
+        (0..self.cells.len()).map(|shard| self.lock(shard).removals()).fold(
+            Removals::default(),
+            |sum, shard| Removals {
+                expired: sum.expired + shard.expired,
+                evicted: sum.evicted + shard.evicted,
+            },
+        )
+    }
+
     /// Entries of a database, those included that are due but not removed yet.
     pub fn entries(&self, db: usize) -> usize {
         (0..self.cells.len()).map(|shard| self.lock(shard).db_if_any(db).map_or(0, |db| db.entries())).sum()
