@@ -99,7 +99,7 @@ pub const COMMANDS: &[Spec] = &[
     Spec::new("move", move_to_db)
         .arity(3)
         .flags(WRITE | FAST)
-        .keys(&[KeySpec::at(1).flags(RW | ACCESS | DELETE)])
+        .keys(&[KeySpec::at(1).flags(RW | ACCESS | UPDATE)])
         .group(Group::Generic)
         .since("1.0.0")
         .complexity("O(1).")
