@@ -9,10 +9,11 @@ use larder::metrics::workers::{Totals, WorkerStats};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 use support::server::{Server, free_port};
+use support::tool;
 
 /// A sample with a number in every place.
 fn sample() -> Sample {
@@ -105,21 +106,11 @@ fn numbers_arrive() {
 
 /// Asks Prometheus's linter about `page`; nothing where it is not installed.
 fn check_with_promtool(page: &str) {
-    let tool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut tool) = tool else {
-        println!("skipped: promtool is not installed (Debian package prometheus)");
-        return;
-    };
-    tool.stdin.take().expect("a pipe").write_all(page.as_bytes()).expect("promtool reads");
-    let output = tool.wait_with_output().expect("promtool ends");
-    let said =
-        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.trim().is_empty(), "{said}\n{page}");
+    if tool::is_installed("promtool", &["--version"]) {
+        let finished = tool::run(Command::new("promtool").args(["check", "metrics"]), page.as_bytes());
+        let silent = finished.stdout.trim().is_empty() && finished.stderr.trim().is_empty();
+        assert!(finished.status.success() && silent, "{}\n{page}", finished.all());
+    }
 }
 
 #[test]
