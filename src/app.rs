@@ -53,6 +53,7 @@ pub fn build(store: Arc<ConfigStore>) -> Arc<Hub> {
         keyspace,
         clients: Clients::new(),
         errors: Default::default(),
+        rates: Default::default(),
         baseline: Default::default(),
         slowlog: Default::default(),
         orders: Default::default(),

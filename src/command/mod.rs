@@ -9,6 +9,7 @@ pub mod execute;
 pub mod expire;
 pub mod flush;
 pub mod gates;
+pub mod info;
 pub mod keys;
 pub mod keyspace;
 pub mod monitor;

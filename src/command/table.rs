@@ -10,7 +10,8 @@ use std::sync::OnceLock;
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
-    client, config, connection, docs, expire, flush, keyspace, monitor, object, scan, shutdown, strings, txn,
+    client, config, connection, docs, expire, flush, info, keyspace, monitor, object, scan, shutdown,
+    strings, txn,
 };
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -25,6 +26,7 @@ static FAMILIES: &[&[Spec]] = &[
     strings::lcs::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
+    info::COMMANDS,
     config::COMMANDS,
     shutdown::COMMANDS,
     keyspace::COMMANDS,

@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod clients;
 pub mod errors;
 pub mod orders;
+pub mod rates;
 pub mod slowlog;
 
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct Hub {
     pub errors: errors::ErrorCounts,
     /// What CONFIG RESETSTAT forgets.
     pub baseline: baseline::Baseline,
+    /// Commands and bytes per second.
+    pub rates: rates::Rates,
     /// Slow commands.
     pub slowlog: slowlog::Slowlog,
     /// Orders to the tasks above.

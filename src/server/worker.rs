@@ -23,6 +23,7 @@ use crate::base::limits::{CLOSE_LINGER_MS, READ_BYTES, SWEEP_PERIOD_MS, SWEEP_SL
 use crate::command::context::WorkerLocal;
 use crate::hub::Hub;
 use crate::hub::clients::{Client, flag};
+use crate::hub::rates::Flow;
 use crate::resp::reply::Reply;
 use crate::server::connection::Connection;
 use crate::server::listener::Handoff;
@@ -156,7 +157,18 @@ async fn sweep(post: Rc<Post>) {
 async fn tick(post: Rc<Post>) {
     let mut ticker = Ticker::new(post.index, post.hub.workers.len());
     loop {
-        let rest_ms = ticker.tick(&post.hub.keyspace, post.hub.clock.wall_ms());
+        let now_ms = post.hub.clock.wall_ms();
+        let rest_ms = ticker.tick(&post.hub.keyspace, now_ms);
+        post.hub.rates.sample(now_ms, || flow(&post.hub));
         sleep(Duration::from_millis(rest_ms)).await;
     }
+}
+
+/// What all workers have counted so far.
+fn flow(hub: &Hub) -> Flow {
+    hub.workers.iter().fold(Flow::default(), |sum, stats| Flow {
+        commands: sum.commands + stats.commands_processed.get() as f64,
+        input_bytes: sum.input_bytes + stats.net_input_bytes.get() as f64,
+        output_bytes: sum.output_bytes + stats.net_output_bytes.get() as f64,
+    })
 }

@@ -170,6 +170,8 @@ pub struct Keyspace {
     reusable: AtomicI64,
     /// Budget in bytes; 0 is none.
     limit: AtomicU64,
+    /// The most that was counted at a tick.
+    peak: AtomicU64,
     policy: Mutex<Policy>,
     evicts: AtomicBool,
     /// Whether due entries are removed before they are asked for; off only for tests (DEBUG SET-ACTIVE-EXPIRE).
@@ -201,6 +203,7 @@ impl Keyspace {
             used: AtomicI64::new(0),
             reusable: AtomicI64::new(0),
             limit: AtomicU64::new(limit_bytes),
+            peak: AtomicU64::new(0),
             policy: Mutex::new(policy),
             evicts: AtomicBool::new(policy != Policy::NoEviction),
             expires: AtomicBool::new(true),
@@ -306,6 +309,20 @@ impl Keyspace {
     #[inline]
     pub fn is_over(&self) -> bool {
         self.excess_bytes() > 0
+    }
+
+    /// Bytes that count against the budget: what is resident less the free slots that count as room.
+    pub fn counted_bytes(&self) -> u64 {
+        let used = self.used.load(Ordering::Relaxed);
+        let limit = self.limit.load(Ordering::Relaxed) as i64;
+        let base = if limit == 0 { used } else { limit };
+        let room = self.reusable.load(Ordering::Relaxed).min(base / REUSABLE_SHARE);
+        (used - room).max(0) as u64
+    }
+
+    /// The most that [`Keyspace::counted_bytes`] was when a worker ticked.
+    pub fn peak_bytes(&self) -> u64 {
+        self.peak.fetch_max(self.counted_bytes(), Ordering::Relaxed).max(self.counted_bytes())
     }
 
     /// Bytes above the budget; negative is room.
