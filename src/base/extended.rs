@@ -12,12 +12,18 @@ use crate::base::num::DOUBLE_TEXT_MAX;
 const DECIMALS: u32 = 17;
 /// Largest binary exponent of a finite value `m × 2^e`, m < 2^64.
 const EXPONENT_MAX: i32 = 16_384 - 64;
-/// Smallest binary exponent of the last mantissa bit (subnormals); below half of it a text underflows to zero.
-const EXPONENT_MIN: i32 = -16_445;
 /// Exponents in a text beyond this overflow, or underflow, whatever the digits are (a text holds ≤ 5,120 of those).
 const DECIMAL_EXPONENT_MAX: i32 = 12_000;
-/// No finite value has more decimal digits before its point, and none more zeros after it.
-const DECIMAL_MAGNITUDE_MAX: i32 = 4_960;
+/// A finite value has at most this many decimal digits before its point.
+const MAGNITUDE_MAX: i32 = 4_933;
+/// A value with more zeros behind its point prints as 0 and changes no sum that prints as anything else.
+const MAGNITUDE_TINY: i32 = -60;
+/// What stands for any tiny value: 2^-300.
+const TINY: (u64, i32) = (1 << 63, -363);
+/// Half of the smallest value that the format has is 0.1822… × 10 to this power; what is not above it underflows.
+const MAGNITUDE_MIN: i32 = -4_950;
+/// The digits of that half.
+const UNDERFLOW_DIGITS: [u8; 16] = [1, 8, 2, 2, 5, 9, 9, 7, 6, 5, 9, 4, 1, 2, 3, 7];
 /// Digits that are computed with; of those beyond, only whether any is non-zero matters.
 const DIGITS_MAX: usize = 800;
 /// Spare low bits kept while adding: the larger mantissa is shifted up by this much inside a `u128`.
@@ -138,8 +144,12 @@ fn to_binary(digits: &[u8], scale: i32) -> Option<(u64, i32)> {
     if digits.is_empty() {
         return Some((0, 0));
     }
-    if (scale + digits.len() as i32).abs() > DECIMAL_MAGNITUDE_MAX {
+    let magnitude = scale + digits.len() as i32;
+    if magnitude > MAGNITUDE_MAX || (magnitude, digits) < (MAGNITUDE_MIN, &UNDERFLOW_DIGITS[..]) {
         return None;
+    }
+    if magnitude < MAGNITUDE_TINY {
+        return Some(TINY);
     }
     let mut number = Natural::from_digits(digits);
     let mut exponent = 0;
@@ -157,33 +167,20 @@ fn to_binary(digits: &[u8], scale: i32) -> Option<(u64, i32)> {
     round(top, exponent + dropped, inexact || lost)
 }
 
-/// Rounds 128 bits (top bit set, or zero) times `2^exponent` to 64 bits, half to even; `sticky` says that non-zero
-/// bits were cut off below. Subnormal results keep fewer bits, as in the format.
+/// Rounds 128 bits (the top one set) times `2^exponent` to 64 bits, half to even; `sticky` says that non-zero bits
+/// were cut off below. `None` if the result is out of range.
 fn round(top: u128, exponent: i32, sticky: bool) -> Option<(u64, i32)> {
-    if top == 0 {
-        return Some((0, 0));
-    }
-    let shift = 64u32.max(EXPONENT_MIN.saturating_sub(exponent).max(0) as u32);
-    if shift > 128 {
-        return None;
-    }
-    let kept = if shift == 128 { 0 } else { top >> shift };
-    let rest = if shift == 128 { top } else { top << (128 - shift) };
+    let kept = top >> 64;
+    let rest = top << 64;
     let half = 1u128 << 127;
     let up = rest > half || (rest == half && (sticky || kept & 1 == 1));
     let mut mantissa = kept + u128::from(up);
-    let mut exponent = exponent + shift as i32;
-    if mantissa == 0 {
-        return None;
-    }
+    let mut exponent = exponent + 64;
     if mantissa >> 64 != 0 {
         mantissa >>= 1;
         exponent += 1;
     }
-    let mantissa = mantissa as u64;
-    let zeros = mantissa.leading_zeros();
-    let exponent = exponent - zeros as i32;
-    (exponent <= EXPONENT_MAX).then_some((mantissa << zeros, exponent))
+    (exponent <= EXPONENT_MAX).then_some((mantissa as u64, exponent))
 }
 
 impl Extended {
@@ -391,6 +388,8 @@ mod tests {
         ("+1", ".5", "1.5"),
         ("5.", "0", "5"),
         ("1", "1e-400", "1"),
+        ("-0.5", "-1e-70", "-0.5"),
+        ("0", "1.9e-4951", "0"),
     ];
 
     #[test]
@@ -402,9 +401,23 @@ mod tests {
 
     #[test]
     fn what_is_not_a_number_is_refused() {
-        for text in
-            ["", " 1", "1 ", "abc", "1e", "e1", ".", "1.2.3", "nan", "0x10", "1e5000", "1e-4960", "--1"]
-        {
+        for text in [
+            "",
+            " 1",
+            "1 ",
+            "abc",
+            "1e",
+            "e1",
+            ".",
+            "1.2.3",
+            "nan",
+            "0x10",
+            "1e5000",
+            "1e-4960",
+            "1.8e-4951",
+            "1.2e4932",
+            "--1",
+        ] {
             assert_eq!(added("1", text), "not a float", "{text}");
         }
         assert_eq!(added("1", "inf"), "infinite");
