@@ -3,7 +3,7 @@
 //! Reading reports the first thing wrong with file, line and what was expected. Writing never leaves a half-written
 //! file: a temporary file beside it is synced and then renamed over it.
 
-use crate::config::param::{self, Param};
+use crate::config::param::{self, Kind, Param};
 use crate::config::params::{Config, PARAMS};
 use crate::config::sources::Setting;
 use std::fs::{self, File};

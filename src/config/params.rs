@@ -78,23 +78,16 @@ parameters! {
         databases: u64 = Param::integer("databases", 1, DATABASES_MAX as i64, "16");
     }
     "Memory" {
-        /// Memory for data and clients: bytes, or a percentage of the container's limit (of the machine's memory where
+        /// Memory for data and clients: bytes, or a percentage of the container's limit (of the machine's memory
+        /// where
         /// there is no limit). 0 for no bound. When it is reached, `maxmemory-policy` decides what goes.
         maxmemory: MemoryLimit = Param::plain("maxmemory", "75%").mutable();
         /// Which keys go when memory is full. Behind the `lru` names stands Adaptive S3-FIFO, behind `lfu` S3-FIFO.
         maxmemory_policy: EvictionPolicy = Param::plain("maxmemory-policy", "allkeys-lru").mutable();
-        /// Keys looked at to find one to evict, for the `random` and `ttl` policies; the others need no samples.
-        maxmemory_samples: u64 = Param::integer("maxmemory-samples", 1, INT_MAX, "5").mutable();
-        /// How long one command may evict before it goes on: 0 briefest, 100 until there is room.
-        maxmemory_eviction_tenacity: u64 = Param::integer("maxmemory-eviction-tenacity", 0, 100, "10").mutable();
         /// Whether FLUSHALL and FLUSHDB without an argument free memory in the background.
         lazyfree_lazy_user_flush: bool = Param::plain("lazyfree-lazy-user-flush", "no").mutable();
     }
-    "Expiry and background work" {
-        /// How hard expired keys are looked for: 1 least processor time, 10 least memory held by expired keys.
-        active_expire_effort: u64 = Param::integer("active-expire-effort", 1, 10, "1").mutable();
-        /// How often in a second each worker does background work.
-        hz: u64 = Param::integer("hz", 1, 500, "10").mutable();
+    "Stopping" {
         /// Seconds that a stop waits for clients to read their replies before it closes them.
         shutdown_timeout: u64 = Param::integer("shutdown-timeout", 0, INT_MAX, "10").mutable();
     }
@@ -112,8 +105,6 @@ parameters! {
         ).mutable().many();
         /// Unsent replies above which a client's further requests wait until it has read; 0 for no bound.
         client_output_pause: u64 = Param::memory("client-output-pause", 0, SIZE_MAX, "1mb").mutable();
-        /// Keys that client-side caching remembers; above it, clients are told to forget some.
-        tracking_table_max_keys: u64 = Param::integer("tracking-table-max-keys", 0, i64::MAX, "1000000").mutable();
     }
     "Observation" {
         /// What is logged: this level and all that matter more. `trace`, `info`, `warn` and `off` are understood too.
@@ -137,41 +128,25 @@ parameters! {
         /// Percentiles of the commands' latencies that INFO shows.
         latency_tracking_info_percentiles: Percentiles =
             Param::plain("latency-tracking-info-percentiles", "50 99 99.9").mutable().many();
-        /// Keyspace events that are published: `K` by key, `E` by event, then classes out of `g$lshzxetdmn` or `A`.
-        notify_keyspace_events: KeyspaceEvents = Param::plain("notify-keyspace-events", "").mutable();
         /// Who may use DEBUG: nobody, everybody, or clients on this machine.
         enable_debug_command: Allowed = Param::plain("enable-debug-command", "no");
     }
-    "Encodings that OBJECT ENCODING reports" {
-        /// Fields up to which a hash is kept packed.
-        hash_max_listpack_entries: u64 = Param::integer("hash-max-listpack-entries", 0, i64::MAX, "512")
-            .alias(&["hash-max-ziplist-entries"]).mutable();
-        /// Longest field or value, in bytes, of a packed hash.
-        hash_max_listpack_value: u64 = Param::memory("hash-max-listpack-value", 0, SIZE_MAX, "64")
-            .alias(&["hash-max-ziplist-value"]).mutable();
-        /// Elements (or, below 0, size classes) up to which a list is kept packed.
-        list_max_listpack_size: i64 = Param::integer("list-max-listpack-size", i32::MIN as i64, INT_MAX, "-2")
-            .alias(&["list-max-ziplist-size"]).mutable();
-        /// Members up to which a set of integers is kept as one.
-        set_max_intset_entries: u64 = Param::integer("set-max-intset-entries", 0, i64::MAX, "512").mutable();
-        /// Members up to which a set is kept packed.
-        set_max_listpack_entries: u64 = Param::integer("set-max-listpack-entries", 0, i64::MAX, "128").mutable();
-        /// Longest member, in bytes, of a packed set.
-        set_max_listpack_value: u64 = Param::memory("set-max-listpack-value", 0, SIZE_MAX, "64").mutable();
-        /// Members up to which a sorted set is kept packed.
-        zset_max_listpack_entries: u64 = Param::integer("zset-max-listpack-entries", 0, i64::MAX, "128")
-            .alias(&["zset-max-ziplist-entries"]).mutable();
-        /// Longest member, in bytes, of a packed sorted set.
-        zset_max_listpack_value: u64 = Param::memory("zset-max-listpack-value", 0, SIZE_MAX, "64")
-            .alias(&["zset-max-ziplist-value"]).mutable();
-        /// Bytes of one node of a stream; 0 for no bound.
-        stream_node_max_bytes: u64 = Param::memory("stream-node-max-bytes", 0, SIZE_MAX, "4096").mutable();
-        /// Entries of one node of a stream; 0 for no bound.
-        stream_node_max_entries: u64 = Param::integer("stream-node-max-entries", 0, i64::MAX, "100").mutable();
-        /// Bytes up to which a HyperLogLog is kept sparse.
-        hll_sparse_max_bytes: u64 = Param::memory("hll-sparse-max-bytes", 0, SIZE_MAX, "3000").mutable();
-    }
     "Accepted for clients and tools, without effect" {
+        /// No effect: no policy samples; `lru` and `lfu` keep queues, `ttl` finds the earliest, `random` draws one.
+        maxmemory_samples: u64 = Param::integer("maxmemory-samples", 1, INT_MAX, "5").mutable().ineffective();
+        /// No effect: a write evicts in proportion to what it adds; background work does the rest.
+        maxmemory_eviction_tenacity: u64 =
+            Param::integer("maxmemory-eviction-tenacity", 0, 100, "10").mutable().ineffective();
+        /// No effect: the work grows by itself with the number of expired keys, in bounded slices.
+        active_expire_effort: u64 = Param::integer("active-expire-effort", 1, 10, "1").mutable().ineffective();
+        /// No effect: background work comes as often as there is some, in bounded slices.
+        hz: u64 = Param::integer("hz", 1, 500, "10").mutable().ineffective();
+        /// No effect yet: there is no client-side caching.
+        tracking_table_max_keys: u64 =
+            Param::integer("tracking-table-max-keys", 0, i64::MAX, "1000000").mutable().ineffective();
+        /// No effect yet: there is no pub/sub to publish keyspace events by. `K` by key, `E` by event, then classes
+        /// out of `g$lshzxetdmn` or `A`.
+        notify_keyspace_events: KeyspaceEvents = Param::plain("notify-keyspace-events", "").mutable().ineffective();
         /// No effect: eviction by frequency counts to three, without a logarithm.
         lfu_log_factor: u64 = Param::integer("lfu-log-factor", 0, INT_MAX, "10").mutable().ineffective();
         /// No effect: eviction by frequency ages with the queue, not with the clock.
@@ -190,6 +165,40 @@ parameters! {
         activerehashing: bool = Param::plain("activerehashing", "yes").mutable().ineffective();
         /// No effect: the rate of background work is `hz`, however many clients there are.
         dynamic_hz: bool = Param::plain("dynamic-hz", "yes").mutable().ineffective();
+        /// No effect yet, strings are the only type. Fields up to which a hash is kept packed.
+        hash_max_listpack_entries: u64 = Param::integer("hash-max-listpack-entries", 0, i64::MAX, "512")
+            .alias(&["hash-max-ziplist-entries"]).mutable().ineffective();
+        /// No effect yet, strings are the only type. Longest field or value, in bytes, of a packed hash.
+        hash_max_listpack_value: u64 = Param::memory("hash-max-listpack-value", 0, SIZE_MAX, "64")
+            .alias(&["hash-max-ziplist-value"]).mutable().ineffective();
+        /// No effect yet, strings are the only type. Elements (or, below 0, size classes) up to which a list is kept
+        /// packed.
+        list_max_listpack_size: i64 = Param::integer("list-max-listpack-size", i32::MIN as i64, INT_MAX, "-2")
+            .alias(&["list-max-ziplist-size"]).mutable().ineffective();
+        /// No effect yet, strings are the only type. Members up to which a set of integers is kept as one.
+        set_max_intset_entries: u64 =
+            Param::integer("set-max-intset-entries", 0, i64::MAX, "512").mutable().ineffective();
+        /// No effect yet, strings are the only type. Members up to which a set is kept packed.
+        set_max_listpack_entries: u64 =
+            Param::integer("set-max-listpack-entries", 0, i64::MAX, "128").mutable().ineffective();
+        /// No effect yet, strings are the only type. Longest member, in bytes, of a packed set.
+        set_max_listpack_value: u64 =
+            Param::memory("set-max-listpack-value", 0, SIZE_MAX, "64").mutable().ineffective();
+        /// No effect yet, strings are the only type. Members up to which a sorted set is kept packed.
+        zset_max_listpack_entries: u64 = Param::integer("zset-max-listpack-entries", 0, i64::MAX, "128")
+            .alias(&["zset-max-ziplist-entries"]).mutable().ineffective();
+        /// No effect yet, strings are the only type. Longest member, in bytes, of a packed sorted set.
+        zset_max_listpack_value: u64 = Param::memory("zset-max-listpack-value", 0, SIZE_MAX, "64")
+            .alias(&["zset-max-ziplist-value"]).mutable().ineffective();
+        /// No effect yet, strings are the only type. Bytes of one node of a stream; 0 for no bound.
+        stream_node_max_bytes: u64 =
+            Param::memory("stream-node-max-bytes", 0, SIZE_MAX, "4096").mutable().ineffective();
+        /// No effect yet, strings are the only type. Entries of one node of a stream; 0 for no bound.
+        stream_node_max_entries: u64 =
+            Param::integer("stream-node-max-entries", 0, i64::MAX, "100").mutable().ineffective();
+        /// No effect yet, strings are the only type. Bytes up to which a HyperLogLog is kept sparse.
+        hll_sparse_max_bytes: u64 =
+            Param::memory("hll-sparse-max-bytes", 0, SIZE_MAX, "3000").mutable().ineffective();
         /// No effect: lists are not compressed.
         list_compress_depth: u64 = Param::integer("list-compress-depth", 0, INT_MAX, "0").mutable().ineffective();
         /// No effect yet: there are no scripts to interrupt.

@@ -52,6 +52,14 @@ pub fn print_memory(bytes: u64) -> String {
     bytes.to_string()
 }
 
+/// A number of bytes in the file: with a unit where one fits, else a plain number.
+fn toml_memory(bytes: u64) -> Toml {
+    match i64::try_from(bytes) {
+        Ok(number) if print_memory(bytes) == number.to_string() => Toml::from(number),
+        _ => Toml::from(print_memory(bytes)),
+    }
+}
+
 /// A list of strings in the file.
 fn toml_list<T: Into<String>>(items: impl IntoIterator<Item = T>) -> Toml {
     let mut list = Array::new();
@@ -145,7 +153,7 @@ impl Value for u64 {
 
     fn toml(&self, kind: &Kind) -> Toml {
         match kind {
-            Kind::Memory { .. } if *self >= 1024 => Toml::from(print_memory(*self)),
+            Kind::Memory { .. } => toml_memory(*self),
             _ => Toml::from(*self as i64),
         }
     }
@@ -314,8 +322,7 @@ impl Value for MemoryLimit {
     fn toml(&self, _: &Kind) -> Toml {
         match self.percent {
             Some(percent) => Toml::from(format!("{percent}%")),
-            None if self.bytes >= 1024 => Toml::from(print_memory(self.bytes)),
-            None => Toml::from(self.bytes as i64),
+            None => toml_memory(self.bytes),
         }
     }
 
