@@ -12,12 +12,17 @@ use crate::base::num::DOUBLE_TEXT_MAX;
 const DECIMALS: u32 = 17;
 /// Largest binary exponent of a finite value `m × 2^e`, m < 2^64.
 const EXPONENT_MAX: i32 = 16_384 - 64;
-/// Exponents in a text beyond this overflow, or underflow, whatever the digits are (a text holds ≤ 5,120 of those).
-const DECIMAL_EXPONENT_MAX: i32 = 12_000;
+/// Exponents in a text beyond this overflow, or underflow, whatever the digits are (a text holds ≤ 5,120 of those, of
+/// four bits if they are hexadecimal).
+const TEXT_EXPONENT_MAX: i32 = 40_000;
 /// A finite value has at most this many decimal digits before its point.
 const MAGNITUDE_MAX: i32 = 4_933;
 /// A value with more zeros behind its point prints as 0 and changes no sum that prints as anything else.
 const MAGNITUDE_TINY: i32 = -60;
+/// The same for powers of two.
+const BINARY_MAGNITUDE_TINY: i32 = -300;
+/// Half of the smallest value that the format has is 2 to this power.
+const BINARY_MAGNITUDE_MIN: i32 = -16_446;
 /// What stands for any tiny value: 2^-300.
 const TINY: (u64, i32) = (1 << 63, -363);
 /// Half of the smallest value that the format has is 0.1822… × 10 to this power; what is not above it underflows.
@@ -69,7 +74,8 @@ pub fn add_texts(left: &[u8], right: &[u8]) -> Result<String, AddError> {
     Ok(sum.text())
 }
 
-/// Reads a decimal text: optional sign, digits with an optional point, optional exponent; or an infinity.
+/// Reads a decimal text: optional sign, digits with an optional point, optional exponent; a hexadecimal one, `0x` before
+/// its digits and `p` before its exponent; or an infinity.
 /// `None` for anything else, spaces included, and for what overflows or underflows to zero.
 pub fn parse(text: &[u8]) -> Option<Parsed> {
     if text.len() >= DOUBLE_TEXT_MAX {
@@ -83,8 +89,12 @@ pub fn parse(text: &[u8]) -> Option<Parsed> {
     if body.eq_ignore_ascii_case(b"inf") || body.eq_ignore_ascii_case(b"infinity") {
         return Some(Parsed::Infinite);
     }
-    let (digits, scale) = split_decimal(body)?;
-    let (mantissa, exponent) = to_binary(&digits, scale)?;
+    let (mantissa, exponent) = if let [b'0', b'x' | b'X', digits @ ..] = body {
+        read_hexadecimal(digits)?
+    } else {
+        let (digits, scale) = split_decimal(body)?;
+        to_binary(&digits, scale)?
+    };
     Some(Parsed::Finite(Extended { negative, mantissa, exponent }))
 }
 
@@ -123,7 +133,49 @@ fn split_decimal(body: &[u8]) -> Option<(Vec<u8>, i32)> {
     any.then_some((digits, scale))
 }
 
-/// A decimal exponent, held within ±[`DECIMAL_EXPONENT_MAX`], where it decides the outcome already.
+/// Hexadecimal digits with an optional point and an optional binary exponent, rounded to 64 bits of mantissa.
+fn read_hexadecimal(body: &[u8]) -> Option<(u64, i32)> {
+    let end = body.iter().position(|byte| byte.eq_ignore_ascii_case(&b'p')).unwrap_or(body.len());
+    let mut exponent = match body.get(end + 1..) {
+        Some(exponent) => parse_exponent(exponent)?,
+        None => 0,
+    };
+    let mut value = 0u128;
+    let mut lost = false;
+    let mut after_point = false;
+    let mut any = false;
+    for &byte in &body[..end] {
+        if byte == b'.' && !after_point {
+            after_point = true;
+            continue;
+        }
+        let digit = char::from(byte).to_digit(16)?;
+        any = true;
+        exponent -= if after_point { 4 } else { 0 };
+        if value.leading_zeros() >= 4 {
+            value = value << 4 | u128::from(digit);
+        } else {
+            lost |= digit != 0;
+            exponent += 4;
+        }
+    }
+    if value == 0 {
+        return any.then_some((0, 0));
+    }
+    let zeros = value.leading_zeros();
+    let (top, exponent) = (value << zeros, exponent - zeros as i32);
+    let magnitude = exponent + 127;
+    let underflows = magnitude == BINARY_MAGNITUDE_MIN && top.is_power_of_two() && !lost;
+    if magnitude < BINARY_MAGNITUDE_MIN || underflows {
+        None
+    } else if magnitude < BINARY_MAGNITUDE_TINY {
+        Some(TINY)
+    } else {
+        round(top, exponent, lost)
+    }
+}
+
+/// A decimal exponent, held within ±[`TEXT_EXPONENT_MAX`], where it decides the outcome already.
 fn parse_exponent(text: &[u8]) -> Option<i32> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -133,9 +185,8 @@ fn parse_exponent(text: &[u8]) -> Option<i32> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let magnitude = digits
-        .iter()
-        .fold(0i32, |value, byte| (value * 10 + i32::from(byte - b'0')).min(DECIMAL_EXPONENT_MAX));
+    let magnitude =
+        digits.iter().fold(0i32, |value, byte| (value * 10 + i32::from(byte - b'0')).min(TEXT_EXPONENT_MAX));
     Some(if negative { -magnitude } else { magnitude })
 }
 
@@ -390,6 +441,16 @@ mod tests {
         ("1", "1e-400", "1"),
         ("-0.5", "-1e-70", "-0.5"),
         ("0", "1.9e-4951", "0"),
+        ("1", "0x10", "17"),
+        ("0", "-0xAp+1", "-20"),
+        ("0", "0X1.8P-3", "0.1875"),
+        ("0", "0x1p-16445", "0"),
+        ("0", "0x1.01p-16446", "0"),
+        ("0", "0x0p99999", "0"),
+        ("0", "0x10000000000000000000000000000000000000001p-160", "1"),
+        ("0", "0x1.0000000000000001p63", "9223372036854775808"),
+        ("0", "0x1.000000000000000100000000000000000000000000000001p63", "9223372036854775809"),
+        ("0", "0x1.0000000000000003p63", "9223372036854775810"),
     ];
 
     #[test]
@@ -411,13 +472,15 @@ mod tests {
             ".",
             "1.2.3",
             "nan",
-            "0x10",
             "1e5000",
             "1e-4960",
             "1.8e-4951",
             "1.2e4932",
             "--1",
         ] {
+            assert_eq!(added("1", text), "not a float", "{text}");
+        }
+        for text in ["0x", "0x.", "0x1p", "0xg", "0x1.2.3", "0x-1", "0x1p16384", "0x1p-16446"] {
             assert_eq!(added("1", text), "not a float", "{text}");
         }
         assert_eq!(added("1", "inf"), "infinite");

@@ -1,0 +1,5 @@
+//! Command families against a running server, a file for each, over RESP2 and RESP3.
+
+mod strings;
+#[path = "../support/mod.rs"]
+mod support;
