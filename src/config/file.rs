@@ -117,8 +117,8 @@ pub fn render(config: &Config) -> String {
 /// The comment above a parameter; what the value shows by itself is not said.
 fn about(param: &Param, value: &Value) -> String {
     let expects = param.expects();
-    let takes =
-        if value.is_bool() || expects == "text" { String::new() } else { format!(" Takes {expects}.") };
+    let plain = value.is_bool() || expects == "text" || matches!(param.kind, Kind::Only { .. });
+    let takes = if plain { String::new() } else { format!(" Takes {expects}.") };
     let when = if param.mutable { "" } else { " Fixed while the server runs." };
     format!("{}{takes}{when}", param.doc())
 }
