@@ -384,7 +384,7 @@ fn word_positions<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usiz
         let before = at.checked_sub(1).map(|index| bytes[index]);
         let after = bytes.get(at + word.len()).copied();
         let ends_open = word.as_bytes().last().copied().is_some_and(is_name);
-        !before.is_some_and(is_name) && !(ends_open && after.is_some_and(is_name))
+        !(before.is_some_and(is_name) || ends_open && after.is_some_and(is_name))
     })
 }
 
