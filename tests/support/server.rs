@@ -162,7 +162,13 @@ fn try_start(program: &str, flags: &[&str]) -> Result<Server, String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let output = File::create(dir.path().join("output")).map_err(|error| error.to_string())?;
     let errors = output.try_clone().map_err(|error| error.to_string())?;
-    let child = Command::new(program)
+    // What is set outside must not configure the server under test.
+    let outside = env::vars().map(|(name, _)| name).filter(|name| name.starts_with("LARDER_"));
+    let mut command = Command::new(program);
+    for name in outside {
+        command.env_remove(name);
+    }
+    let child = command
         .args(["--port", &address.port().to_string()])
         .args(own_flags(program))
         .args(flags)
