@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::env;
 use support::client::Client;
 use support::frame::Frame;
+use support::line;
 use support::server::Server;
 use support::tool;
 
@@ -26,6 +27,8 @@ const CONNECTIONS: usize = 3;
 const DAMAGE_ONE_IN: u64 = 8;
 /// Commands printed before a mismatch.
 const HISTORY: usize = 20;
+/// Mismatches printed; there is at most one a sequence.
+const MISMATCHES_SHOWN: usize = 5;
 
 /// A reply that is meant to differ from Redis 7.0's.
 struct Difference {
@@ -40,8 +43,14 @@ struct Difference {
 }
 
 /// Deliberate differences; a mismatch that is not listed here is a bug. Left out of the generator because no two
-/// servers need agree: RANDOMKEY, SCAN's order, OBJECT REFCOUNT/FREQ/IDLETIME, anything newer than 7.0.
-const DIFFERENCES: &[Difference] = &[];
+/// servers need agree: RANDOMKEY, SCAN's order, OBJECT REFCOUNT/FREQ/IDLETIME, anything newer than 7.0. Left out because
+/// what follows would differ too: hexadecimal floats, which Redis takes from C and Larder refuses.
+const DIFFERENCES: &[Difference] = &[Difference {
+    command: "OBJECT ENCODING",
+    ours: "\"int\"",
+    theirs: "\"embstr\"",
+    reason: "INCRBYFLOAT leaves text in Redis even where it reads as an integer; here what reads as one is one",
+}];
 
 /// Weighted commands. `{name}` is replaced by one or more arguments, see [`Maker::fill`].
 const TEMPLATES: &[(u64, &str)] = &[
@@ -76,6 +85,7 @@ const TEMPLATES: &[(u64, &str)] = &[
     (6, "RENAME {key} {key}"),
     (6, "RENAMENX {key} {key}"),
     (8, "COPY {key} {key} {copyoptions}"),
+    (4, "MOVE {key} {db}"),
     (4, "KEYS {pattern}"),
     (4, "DBSIZE"),
     (10, "EXPIRE {key} {seconds} {expireoptions}"),
@@ -259,7 +269,7 @@ impl Maker {
             "float" => self.push(
                 &[
                     "0", "1.5", "-1.5", "0.1", "3.0e3", "1e-5", "-0.25", "5", "1e17", "inf", "-inf", "nan",
-                    "1e400", "0x10", "x",
+                    "1e400", "x",
                 ],
                 out,
             ),
@@ -458,58 +468,73 @@ fn compare(resp3: bool) {
     let ours = Server::start(&[]);
     let theirs = Server::start_program("redis-server", &[]);
     let mut maker = Maker::new(seed);
-    for sequence in 0..commands.div_ceil(SEQUENCE) {
-        let mut history = VecDeque::new();
-        let mut pairs: Vec<Pair> = (0..CONNECTIONS).map(|_| Pair::connect(&ours, &theirs, resp3)).collect();
-        let empty = vec![b"FLUSHALL".to_vec()];
-        step(&mut pairs[0], 0, &empty, &mut history, seed, sequence);
+    let mut mismatches = Vec::new();
+    for _ in 0..commands.div_ceil(SEQUENCE) {
+        let mut run = Run { ours: &ours, theirs: &theirs, resp3, history: VecDeque::new() };
+        let outcome = run.sequence(&mut maker).and_then(|()| run.final_state());
+        mismatches.extend(outcome.err());
+    }
+    let shown = mismatches.len().min(MISMATCHES_SHOWN);
+    assert!(
+        mismatches.is_empty(),
+        "LARDER_TEST_SEED={seed}: {} sequences differ\n{}",
+        mismatches.len(),
+        mismatches[..shown].join("\n\n")
+    );
+}
+
+/// One sequence on both servers, from empty to the comparison of what is left.
+struct Run<'a> {
+    ours: &'a Server,
+    theirs: &'a Server,
+    resp3: bool,
+    history: VecDeque<String>,
+}
+
+impl Run<'_> {
+    fn sequence(&mut self, maker: &mut Maker) -> Result<(), String> {
+        let mut pairs: Vec<Pair> =
+            (0..CONNECTIONS).map(|_| Pair::connect(self.ours, self.theirs, self.resp3)).collect();
+        self.step(&mut pairs[0], "setup", &line::split("FLUSHALL"))?;
         for _ in 0..SEQUENCE {
             let at = if maker.one_in(6) { maker.rng.below(CONNECTIONS as u64) as usize } else { 0 };
             let command = maker.command();
-            step(&mut pairs[at], at, &command, &mut history, seed, sequence);
+            self.step(&mut pairs[at], &at.to_string(), &command)?;
         }
-        compare_state(&ours, &theirs, &mut history, seed, sequence);
+        Ok(())
     }
-}
 
-fn step(
-    pair: &mut Pair,
-    at: usize,
-    command: &[Vec<u8>],
-    history: &mut VecDeque<String>,
-    seed: u64,
-    sequence: usize,
-) {
-    let (ours, theirs, agree) = pair.run(command);
-    let line = format!("[{at}] {}", print_command(command));
-    if !agree {
-        let before: Vec<&str> = history.iter().map(String::as_str).collect();
-        panic!(
-            "LARDER_TEST_SEED={seed}, sequence {sequence}\n{}\n{line}\n  ours:  {ours}\n  redis: {theirs}",
-            before.join("\n")
-        );
-    }
-    if history.len() == HISTORY {
-        history.pop_front();
-    }
-    history.push_back(format!("{line}  ->  {theirs}"));
-}
-
-/// After a sequence both servers hold the same keys, values and deadlines.
-fn compare_state(ours: &Server, theirs: &Server, history: &mut VecDeque<String>, seed: u64, sequence: usize) {
-    let mut pair = Pair::connect(ours, theirs, false);
-    for db in ["0", "1", "2", "15"] {
-        step(&mut pair, 9, &support::line::split(&format!("SELECT {db}")), history, seed, sequence);
-        step(&mut pair, 9, &support::line::split("KEYS *"), history, seed, sequence);
-        for key in pair.theirs.line("KEYS *").items() {
-            let Frame::Bulk(key) = key else {
-                panic!("KEYS gave {key}");
-            };
-            for name in ["TYPE", "GET", "PEXPIRETIME"] {
-                let command = [name.as_bytes().to_vec(), key.clone()];
-                step(&mut pair, 9, &command, history, seed, sequence);
+    /// After a sequence both servers hold the same keys, values and deadlines.
+    fn final_state(&mut self) -> Result<(), String> {
+        let mut pair = Pair::connect(self.ours, self.theirs, false);
+        for db in ["0", "1", "2", "15"] {
+            self.step(&mut pair, "end", &line::split(&format!("SELECT {db}")))?;
+            self.step(&mut pair, "end", &line::split("KEYS *"))?;
+            for key in pair.theirs.line("KEYS *").items() {
+                let Frame::Bulk(key) = key else {
+                    panic!("KEYS gave {key}");
+                };
+                for name in ["TYPE", "GET", "PEXPIRETIME"] {
+                    self.step(&mut pair, "end", &[name.as_bytes().to_vec(), key.clone()])?;
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Sends one command to both; the error tells the difference and what went before it.
+    fn step(&mut self, pair: &mut Pair, connection: &str, command: &[Vec<u8>]) -> Result<(), String> {
+        let (ours, theirs, agree) = pair.run(command);
+        let line = format!("[{connection}] {}", print_command(command));
+        if !agree {
+            let before: Vec<&str> = self.history.iter().map(String::as_str).collect();
+            return Err(format!("{}\n{line}\n  ours:  {ours}\n  redis: {theirs}", before.join("\n")));
+        }
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(format!("{line}  ->  {theirs}"));
+        Ok(())
     }
 }
 

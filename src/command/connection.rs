@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::base::num::parse_i64;
 use crate::base::version::REDIS_VERSION;
 use crate::command::context::Cx;
+use crate::command::keyspace;
 use crate::command::session::{Closing, ReplyMode};
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{ALLOW_BUSY, FAST, Flags, LOADING, NO_AUTH, NOSCRIPT, STALE};
@@ -297,10 +298,8 @@ fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
 }
 
 fn select(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
-    let index = parse_i64(&args[1]).and_then(|index| i32::try_from(index).ok()).ok_or(Error::NotAnInteger)?;
-    let databases = cx.worker.config().databases;
-    let index = usize::try_from(index).ok().filter(|&index| (index as u64) < databases);
-    choose_database(cx, index.ok_or(Error::DbOutOfRange)?);
+    let index = keyspace::database(cx, &args[1])?;
+    choose_database(cx, index);
     cx.reply.ok();
     Ok(())
 }

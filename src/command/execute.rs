@@ -188,8 +188,9 @@ fn reject(
         }
         if txn::is_exec(entry) {
             txn::discard(&worker.hub, session);
-            return reply
-                .error(&Error::Custom(format!("EXECABORT Transaction discarded because of: {error}")));
+            let why = error.to_string();
+            let why = why.strip_prefix("ERR ").unwrap_or(&why);
+            return reply.error(&Error::Custom(format!("EXECABORT Transaction discarded because of: {why}")));
         }
     }
     if let Some(transaction) = &mut session.transaction {

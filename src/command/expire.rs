@@ -119,6 +119,12 @@ struct Condition {
     lt: bool,
 }
 
+/// An option as Redis shows it: C ends it at a NUL, and an error line loses the line breaks at its end.
+fn shown(option: &[u8]) -> String {
+    let end = option.iter().position(|byte| *byte == 0).unwrap_or(option.len());
+    String::from_utf8_lossy(&option[..end]).trim_end_matches(['\r', '\n']).to_owned()
+}
+
 impl Condition {
     fn parse(args: Args<'_>) -> Result<Self, Error> {
         let mut condition = Self::default();
@@ -129,10 +135,7 @@ impl Condition {
                 b"gt" => &mut condition.gt,
                 b"lt" => &mut condition.lt,
                 _ => {
-                    return Err(Error::err(format!(
-                        "Unsupported option {}",
-                        String::from_utf8_lossy(option)
-                    )));
+                    return Err(Error::err(format!("Unsupported option {}", shown(option))));
                 }
             };
             *known = true;

@@ -87,9 +87,10 @@ fn flush(cx: &mut Cx<'_>, args: Args<'_>, numbers: std::ops::Range<usize>) -> Re
 }
 
 fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
-    let first = parse_i64(&args[1]).ok_or(Error::InvalidFirstDb)?;
-    let second = parse_i64(&args[2]).ok_or(Error::InvalidSecondDb)?;
-    let databases = cx.worker.config().databases as i64;
+    let number = |text: &[u8]| parse_i64(text).and_then(|number| i32::try_from(number).ok());
+    let first = number(&args[1]).ok_or(Error::InvalidFirstDb)?;
+    let second = number(&args[2]).ok_or(Error::InvalidSecondDb)?;
+    let databases = cx.worker.config().databases as i32;
     if !(0..databases).contains(&first) || !(0..databases).contains(&second) {
         return Err(Error::DbOutOfRange);
     }

@@ -254,9 +254,12 @@ fn move_to_db(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The number of a database as COPY and MOVE take it.
-fn database(cx: &mut Cx<'_>, text: &[u8]) -> Result<usize, Error> {
+/// The number of a database as SELECT, COPY and MOVE take it.
+pub fn database(cx: &mut Cx<'_>, text: &[u8]) -> Result<usize, Error> {
     let number = parse_i64(text).ok_or(Error::NotAnInteger)?;
+    if i32::try_from(number).is_err() {
+        return Err(Error::Fixed("ERR value is out of range, value must between -2147483648 and 2147483647"));
+    }
     let databases = cx.worker.config().databases;
     u64::try_from(number)
         .ok()

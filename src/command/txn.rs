@@ -199,7 +199,10 @@ fn watch(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 }
 
 fn unwatch(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
-    forget_watched(cx.hub, cx.session);
+    // Within EXEC the shards are locked already, and EXEC itself forgets what was watched.
+    if !cx.data.held {
+        forget_watched(cx.hub, cx.session);
+    }
     cx.reply.ok();
     Ok(())
 }
