@@ -8,7 +8,7 @@ use std::{io, thread, time::Duration};
 use crate::{
     Options,
     client::{Client, FILL_BATCH, Tally},
-    report::{Table, title, verdict},
+    report::{Table, progress, title, verdict},
     server::Server,
     system::{Kind, System},
     traces::Random,
@@ -78,6 +78,7 @@ fn row(
     for system in systems {
         let overhead = measure(system)?;
         cells.push(format!("{overhead:.1}"));
+        progress(&format!("{label}: {} {overhead:.1}", system.name));
         if system.kind == Kind::Larder {
             verdicts.push((format!("bytes per entry, {label}:"), overhead, goal));
         }
@@ -89,7 +90,7 @@ fn row(
 fn plain(system: &System, entries: u64, value_bytes: usize, expiry: Expiry) -> io::Result<f64> {
     let server = Server::start(system, None, value_bytes)?;
     let mut client = Client::connect(&server)?;
-    let before = settled(&server)?;
+    let before = awake(&server, &mut client)?;
     client.fill(0..entries, &vec![b'v'; value_bytes], expiry)?;
     let grown = settled(&server)?.saturating_sub(before);
     Ok(grown as f64 / entries as f64 - KEY_BYTES as f64 - value_bytes as f64)
@@ -98,7 +99,7 @@ fn plain(system: &System, entries: u64, value_bytes: usize, expiry: Expiry) -> i
 fn churned(system: &System, entries: u64, sets: u64, sizes: (u64, u64), expiry: Expiry) -> io::Result<f64> {
     let server = Server::start(system, None, 0)?;
     let mut client = Client::connect(&server)?;
-    let before = settled(&server)?;
+    let before = awake(&server, &mut client)?;
     let value = vec![b'v'; sizes.1 as usize];
     let mut held: Vec<u64> = vec![0; entries as usize];
     let mut random = Random::seeded(entries);
@@ -119,6 +120,13 @@ fn churned(system: &System, entries: u64, sets: u64, sizes: (u64, u64), expiry: 
     let grown = settled(&server)?.saturating_sub(before) as f64;
     let payload = held.iter().sum::<u64>() + entries * KEY_BYTES as u64;
     Ok((grown - payload as f64) / entries as f64)
+}
+
+/// Resident memory once a batch of GETs has been served: code and connection buffers are there, no entry is.
+fn awake(server: &Server, client: &mut Client) -> io::Result<u64> {
+    (0..FILL_BATCH).for_each(|number| client.get(number));
+    client.flush(|_, _| ())?;
+    settled(server)
 }
 
 fn settled(server: &Server) -> io::Result<u64> {

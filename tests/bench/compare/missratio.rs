@@ -11,7 +11,7 @@ use std::{
 use crate::{
     Options,
     client::{Client, Tally},
-    report::{Table, mebibytes, title, verdict},
+    report::{Table, mebibytes, progress, title, verdict},
     server::Server,
     system::{Kind, System},
     traces::{SPECS, Spec, Trace},
@@ -54,6 +54,7 @@ pub fn run(options: &Options) -> io::Result<()> {
         let keys: Vec<u32> = Trace::new(spec).take(requests).collect();
         for system in &systems {
             let found = replay(system, &keys, LIMIT_BYTES, None)?;
+            progress(&format!("{}: {} {:.2} %", spec.name, system.name, found.miss_percent));
             table.row(vec![
                 spec.name.to_owned(),
                 system.name.to_owned(),

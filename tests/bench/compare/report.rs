@@ -50,6 +50,11 @@ pub fn verdict(what: &str, measured: f64, at_most: f64) {
     println!("goal {word}: {what} {measured:.3} (at most {at_most}, {off:+.1} %)");
 }
 
+/// Says on standard error what has just been measured: a table is printed when all of it is there.
+pub fn progress(text: &str) {
+    eprintln!("  … {text}");
+}
+
 /// Prints a section's title.
 pub fn title(text: &str) {
     println!("\n## {text}\n");

@@ -10,7 +10,7 @@ use crate::{
     client::Client,
     load::{Load, Measured, Workload},
     machine,
-    report::{Table, median, title, verdict},
+    report::{Table, median, progress, title, verdict},
     server::Server,
     system::{Kind, System},
     wire::Expiry,
@@ -48,6 +48,7 @@ pub fn run(options: &Options) -> io::Result<()> {
         for _ in 0..rounds {
             for system in &systems {
                 let measured = measure(system, workload, Duration::from_secs_f64(seconds))?;
+                progress(&format!("{}: {} {:.3} µs", workload.name, system.name, measured.cpu_us));
                 results.entry(system.kind).or_default().push(measured);
             }
         }
