@@ -1,12 +1,12 @@
-//! Memory for entries: blocks of 64 KiB, each cut into slots of one size class.
+//! Memory for entries: blocks of 4 to 64 KiB, each cut into slots of one size class.
 //!
 //! Why not the allocator's own classes: they lie up to 25 % apart, which on entries of 50–400 bytes wastes more than
 //! everything else that an entry costs. Here classes are 2 bytes apart up to 256 bytes and at most 1.6 % apart above.
 //! A slot is named by a [`Handle`] of four bytes (block and slot number), so that index, queues and expiry pay four
 //! bytes for a reference, and the whole structure is bounds-checked safe code.
 //!
-//! With that many classes, what they leave free adds up where memory is small and sizes are mixed. So an entry may also
-//! live in a slot that is up to a sixteenth too large ([`suits`]): it goes into a free slot of a neighbouring class
+//! With that many classes, what they leave free adds up where memory is small and sizes are mixed. So a class's blocks
+//! grow with it (a new one is about an eighth of what the class has), and an entry may also live in a slot that is up to a sixteenth too large ([`suits`]): it goes into a free slot of a neighbouring class
 //! before memory that was never touched is begun, and an entry that changes its size by a little stays where it is.
 //!
 //! Invariants: a block holds slots of one class; `live` counts its slots in use; every block with a free slot stands in
@@ -14,8 +14,13 @@
 //! `free` counts the free slots of the blocks in its list. The first byte of a free slot is 0, of a used one not (the
 //! entry's kind bits).
 
-/// Bytes of a block.
+/// Bytes of the largest block.
 pub const BLOCK_BYTES: usize = 64 * 1024;
+/// Bytes of the smallest block, and the slots that every block has.
+const BLOCK_BYTES_MIN: usize = 4096;
+const SLOTS_MIN: usize = 4;
+/// A new block is as large as the class's blocks together, divided by this.
+const CLASS_SHARE: usize = 8;
 /// Largest entry that lives in a block; a larger value becomes an object of its own.
 pub const SLOT_BYTES_MAX: usize = 4096;
 /// Most bytes of a slot that its entry does not use.
@@ -33,6 +38,7 @@ const NO_SLOT: u16 = u16::MAX;
 const NOT_PARTIAL: u32 = u32::MAX;
 
 const _: () = assert!(BLOCK_BYTES / SLOT_BYTES_MIN <= 1 << SLOT_BITS);
+const _: () = assert!(SLOTS_MIN * SLOT_BYTES_MAX <= BLOCK_BYTES);
 const _: () = assert!(CLASS_COUNT == class_of(SLOT_BYTES_MAX) + 1);
 
 /// Number of size classes.
@@ -108,6 +114,12 @@ pub const fn suits(slot_bytes: usize, bytes: usize) -> bool {
     bytes <= slot_bytes && (slot_bytes - bytes <= allowed || slot_bytes == SLOT_BYTES_MIN)
 }
 
+/// The larger classes whose slots suit an entry of `bytes` too.
+fn neighbours(class: usize, bytes: usize) -> impl Iterator<Item = usize> {
+    (class + 1..(class + 1 + NEIGHBOURS).min(CLASS_COUNT))
+        .take_while(move |&class| suits(class_bytes(class), bytes))
+}
+
 #[derive(Debug)]
 struct Block {
     /// The slots that were ever used, one after the other; what the block has room for beyond was never touched.
@@ -115,8 +127,9 @@ struct Block {
     /// Bytes a slot.
     slot_bytes: u16,
     class: u16,
+    /// Slots there are, slots in use, and slots that were ever used.
+    slots: u16,
     live: u16,
-    /// Slots that were ever used.
     bump: u16,
     /// First slot of the free list, which is threaded through bytes 1–2 of the free slots.
     free: u16,
@@ -125,12 +138,8 @@ struct Block {
 }
 
 impl Block {
-    fn slots(&self) -> usize {
-        BLOCK_BYTES / self.slot_bytes as usize
-    }
-
     fn is_full(&self) -> bool {
-        self.free == NO_SLOT && self.bump as usize == self.slots()
+        self.free == NO_SLOT && self.bump == self.slots
     }
 
     fn has_hole(&self) -> bool {
@@ -142,11 +151,11 @@ impl Block {
     }
 
     fn free_slots(&self) -> usize {
-        self.slots() - self.live as usize
+        (self.slots - self.live) as usize
     }
 
     fn touched_bytes(&self) -> usize {
-        (self.bump as usize * self.slot_bytes as usize).next_multiple_of(PAGE_BYTES).min(BLOCK_BYTES)
+        (self.bump as usize * self.slot_bytes as usize).next_multiple_of(PAGE_BYTES)
     }
 }
 
@@ -156,6 +165,8 @@ struct Class {
     partial: Vec<u32>,
     /// Free slots of the blocks in `partial`.
     free: usize,
+    /// Bytes of all its blocks.
+    bytes: usize,
 }
 
 /// All blocks of one database in one shard.
@@ -234,8 +245,7 @@ impl Arena {
         if own.is_some_and(|number| self.blocks[number as usize].has_hole()) {
             return own;
         }
-        let larger = (own_class + 1..(own_class + 1 + NEIGHBOURS).min(CLASS_COUNT))
-            .take_while(|&class| suits(class_bytes(class), bytes))
+        let larger = neighbours(own_class, bytes)
             .filter_map(|class| self.classes[class].partial.last())
             .find(|&&number| self.blocks[number as usize].has_hole());
         larger.copied().or(own)
@@ -297,17 +307,33 @@ impl Arena {
     }
 
     /// The sparsest of up to `looked_at` blocks of a class (from a place that `turn` decides), with the slots in use and
-    /// the slots there are; none unless the class's other blocks could take in what it holds.
+    /// the slots that were ever used. Only blocks count whose entries other blocks of the class or of its neighbours could take
+    /// in, and those that are so sparse that new and smaller blocks would do.
     pub fn sparsest(&self, class: usize, turn: usize, looked_at: usize) -> Option<(usize, usize, usize)> {
-        let class = self.classes.get(class).filter(|class| class.partial.len() > 1)?;
-        let slots = self.blocks[class.partial[0] as usize].slots();
-        if class.free < slots {
-            return None;
-        }
+        let class = self.classes.get(class).filter(|class| class.free > 0)?;
         (0..looked_at.min(class.partial.len()))
             .map(|step| class.partial[(turn + step) % class.partial.len()] as usize)
-            .map(|number| (number, self.blocks[number].live as usize, slots))
-            .min_by_key(|&(_, live, _)| live)
+            .filter(|&number| self.can_be_emptied(&self.blocks[number]))
+            .map(|number| (number, self.blocks[number].live as usize, self.blocks[number].bump as usize))
+            .min_by_key(|&(_, live, slots)| live * 1024 / slots)
+    }
+
+    fn can_be_emptied(&self, block: &Block) -> bool {
+        let (class, live) = (block.class as usize, block.live as usize);
+        // Half of what was touched is free: new blocks, which are small, would do.
+        let sparse = live * 2 < block.bump as usize;
+        if !sparse && block.bump < block.slots {
+            return false;
+        }
+        let free = self.classes[class].free;
+        if free >= block.slots as usize || (sparse && block.touched_bytes() > 2 * BLOCK_BYTES_MIN) {
+            return true;
+        }
+        let holes =
+            neighbours(class, block.slot_bytes as usize).map(|class| &self.classes[class]).filter(|class| {
+                class.partial.last().is_some_and(|&number| self.blocks[number as usize].has_hole())
+            });
+        free + holes.map(|class| class.free).sum::<usize>() >= block.slots as usize
     }
 
     /// Takes a block out of its class's list so that nothing new is put into it while it is being emptied.
@@ -335,10 +361,15 @@ impl Arena {
     }
 
     fn add_block(&mut self, class: usize) -> Result<u32, Full> {
+        let slot_bytes = class_bytes(class);
+        let least = (SLOTS_MIN * slot_bytes).next_multiple_of(BLOCK_BYTES_MIN);
+        let share = self.classes[class].bytes / CLASS_SHARE;
+        let block_bytes = (1 << share.max(1).ilog2()).clamp(least, BLOCK_BYTES);
         let block = Block {
-            data: Vec::with_capacity(BLOCK_BYTES),
-            slot_bytes: class_bytes(class) as u16,
+            data: Vec::with_capacity(block_bytes),
+            slot_bytes: slot_bytes as u16,
             class: class as u16,
+            slots: (block_bytes / slot_bytes) as u16,
             live: 0,
             bump: 0,
             free: NO_SLOT,
@@ -355,6 +386,7 @@ impl Arena {
             }
             None => return Err(Full),
         };
+        self.classes[class].bytes += block_bytes;
         self.enter_partial(number);
         Ok(number)
     }
@@ -365,6 +397,7 @@ impl Arena {
         }
         let block = &mut self.blocks[number as usize];
         self.touched_bytes -= block.touched_bytes();
+        self.classes[block.class as usize].bytes -= block.data.capacity();
         block.data = Vec::new();
         block.bump = 0;
         block.free = NO_SLOT;
@@ -399,6 +432,7 @@ impl Arena {
             assert_eq!(used, block.live as usize);
             assert!(used > 0, "an empty block keeps its memory");
             assert!(retired == Some(number) || block.is_full() == (block.partial_at == NOT_PARTIAL));
+            assert!(block.data.capacity() <= BLOCK_BYTES && block.bump <= block.slots);
             live += used;
             live_bytes += used * block.slot_bytes as usize;
             touched += block.touched_bytes();
@@ -412,6 +446,9 @@ impl Arena {
                 free += block.free_slots();
             }
             assert_eq!(free, class.free);
+            let own = |block: &&Block| block.class as usize == number && block.is_held();
+            let bytes: usize = self.blocks.iter().filter(own).map(|block| block.data.capacity()).sum();
+            assert_eq!(bytes, class.bytes);
         }
     }
 }

@@ -62,9 +62,36 @@ pub struct Removals {
     pub evicted: u64,
 }
 
+/// Bytes that a database holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Resident, free slots included.
+    pub bytes: i64,
+    /// Of free slots.
+    pub reusable: i64,
+}
+
+impl std::ops::Add for Used {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { bytes: self.bytes + other.bytes, reusable: self.reusable + other.reusable }
+    }
+}
+
+impl std::ops::Sub for Used {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self { bytes: self.bytes - other.bytes, reusable: self.reusable - other.reusable }
+    }
+}
+
 /// One database in one shard; see the module.
 #[derive(Debug)]
 pub struct Db {
+    /// Since the owner of the lock last looked, memory may have changed or garbage come to be.
+    pub(super) changed: bool,
+    /// What the owner of the lock last published.
+    pub(super) published: Used,
     pub(super) layout: Layout,
     pub(super) arena: Arena,
     pub(super) index: Index,
@@ -88,6 +115,8 @@ impl Db {
     /// An empty database.
     pub fn new(layout: Layout, policy: Policy) -> Self {
         Self {
+            changed: true,
+            published: Used::default(),
             arena: Arena::default(),
             index: Index::new(layout.slots_per_shard()),
             queues: Queues::new(policy.is_lfu()),
@@ -269,6 +298,7 @@ impl Db {
         now_ms: u64,
         edit: impl FnOnce(&mut dyn StringBuffer),
     ) -> Result<usize, Full> {
+        self.changed = true;
         let number = entry::object(self.arena.slot(found.handle));
         let before = self.footprint(found.handle);
         let Some(object) = self.objects.remove(number) else { return Err(Full) };
@@ -337,6 +367,7 @@ impl Db {
 
     /// Removes an entry that is not in the expiry index any more.
     pub(super) fn remove_unindexed(&mut self, hashed: Hashed, found: Found) {
+        self.changed = true;
         let handle = found.handle;
         if !self.watched.is_empty() {
             let key: Box<[u8]> = self.key_of(handle).into();
@@ -452,6 +483,7 @@ impl Db {
         } else {
             (&[][..], Some(key.bytes.into()))
         };
+        self.changed = true;
         let number = self.objects.insert(Object { key: own_key, value });
         let payload = number.to_le_bytes();
         let content = Content { kind: Kind::Object, key: stored_key, due_ms, payload: &payload, raw };
@@ -476,6 +508,7 @@ impl Db {
         });
         self.place(key, found, content, Some(access_clock(now_ms)))?;
         if let Some(number) = old_object {
+            self.changed = true;
             let object = self.objects.remove(number);
             self.garbage.extend(object);
         }
@@ -493,6 +526,7 @@ impl Db {
     ) -> Result<(), Full> {
         let length = entry::entry_bytes(content.key.len(), content.due_ms, content.payload.len());
         let Some(found) = found else {
+            self.changed = true;
             let handle = self.arena.allocate(length)?;
             let slot = self.arena.slot_mut(handle);
             entry::reset(slot, access_clock.unwrap_or(0));
@@ -518,6 +552,7 @@ impl Db {
             entry::touch(slot, clock);
         }
         if (old, old_due_ms) != (new, content.due_ms) {
+            self.changed = true;
             self.reschedule(old, old_due_ms, new, content.due_ms);
         }
         let bytes = self.footprint(new);

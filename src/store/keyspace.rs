@@ -3,9 +3,10 @@
 //! Locks are taken in ascending order of shards, never two at a time but through [`Keyspace::lock_set`]. Room is made
 //! before a write takes its own lock, so that a full shard can take from a fuller one without holding two.
 //!
-//! Memory: every shard publishes what it holds when its lock is released; their sum is compared with the budget by one
-//! atomic load a write. Free slots in blocks count as room up to a sixteenth of the budget: beyond that they count as
-//! used, until the blocks are emptied.
+//! Memory: every shard publishes what it holds when its lock is released, and once that is [`PUBLISHED_BYTES`] off the
+//! sum over all shards, corrects the sum too: so a write on one core seldom takes a cache line from the others. The sum
+//! is compared with the budget by two atomic loads a write. Free slots in blocks count as room up to a sixteenth of the
+//! budget: beyond that they count as used, until the blocks are emptied.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +14,8 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use smallvec::SmallVec;
 
-use super::db::{Db, Removals};
+use super::arena::BLOCK_BYTES;
+use super::db::{Db, Removals, Used};
 use super::key::Layout;
 use super::object::{BACKGROUND_DROP_BYTES, Object};
 use super::policy::Policy;
@@ -24,14 +26,17 @@ use crate::base::rng::Rng;
 /// Evictions in one slice, that is under one hold of a shard's lock.
 const EVICTIONS_A_SLICE: usize = 64;
 /// Slices that every write may take, and the bytes of a write that allow it one more.
-const SLICES_MIN: usize = 64;
-const SLICE_BYTES: usize = 4096;
+const SLICES_MIN: usize = 8;
+const SLICE_BYTES: usize = 256;
 /// Due entries removed under one hold of a shard's lock: about 20 µs.
 const EXPIRED_A_SLICE: usize = 64;
 /// Databases and objects that wait to be dropped in the background.
 const DROP_QUEUE_MAX: usize = 1024;
 /// Free slots count as room up to the budget divided by this.
 const REUSABLE_SHARE: i64 = 16;
+
+/// What one shard may hold more or less than the sum over all shards says.
+const PUBLISHED_BYTES: i64 = 1024;
 
 /// One shard: the same slots of every database.
 #[derive(Debug)]
@@ -41,25 +46,46 @@ pub struct Shard {
     policy: Policy,
     rng: Rng,
     removals: Removals,
+    /// One bit a database that was handed out to be changed since the lock was taken.
+    touched: u16,
+    /// Change of what is held that was not published yet.
+    pending: Used,
 }
+
+const _: () = assert!(DATABASES_MAX <= u16::BITS as usize);
 
 impl Shard {
     fn new(layout: Layout, policy: Policy, seed: u64) -> Self {
-        let removals = Removals::default();
-        Self { dbs: Default::default(), layout, policy, rng: Rng::seeded(seed), removals }
+        Self {
+            dbs: Default::default(),
+            layout,
+            policy,
+            rng: Rng::seeded(seed),
+            removals: Removals::default(),
+            touched: 0,
+            pending: Used::default(),
+        }
     }
 
     /// A database's part in this shard, made when it is first asked for.
     #[inline]
     pub fn db(&mut self, number: usize) -> &mut Db {
-        let Self { dbs, layout, policy, .. } = self;
+        let Self { dbs, layout, policy, touched, .. } = self;
+        *touched |= 1 << number;
         dbs[number].get_or_insert_with(|| Box::new(Db::new(layout.clone(), *policy)))
     }
 
     /// A database's part if it was ever written to.
     #[inline]
     pub fn db_if_any(&mut self, number: usize) -> Option<&mut Db> {
+        self.touched |= 1 << number;
         self.dbs[number].as_deref_mut()
+    }
+
+    /// Databases that were written to, to be changed.
+    fn dbs_mut(&mut self) -> impl Iterator<Item = &mut Box<Db>> {
+        self.touched = u16::MAX;
+        self.dbs.iter_mut().flatten()
     }
 
     /// Databases that were written to, with their numbers.
@@ -70,6 +96,8 @@ impl Shard {
     /// Takes a whole database away, leaving an empty one; O(1) but for watched keys.
     pub fn take(&mut self, number: usize) -> Option<Box<Db>> {
         let mut taken = self.dbs[number].take()?;
+        self.pending = self.pending - taken.published;
+        taken.published = Used::default();
         self.removals.expired += taken.removals.expired;
         self.removals.evicted += taken.removals.evicted;
         let watched = taken.take_watched();
@@ -100,19 +128,23 @@ impl Shard {
         })
     }
 
-    fn used(&self) -> Used {
-        self.dbs().fold(Used::default(), |sum, (_, db)| Used {
-            bytes: sum.bytes + db.used_bytes() as i64,
-            reusable: sum.reusable + db.reusable_bytes() as i64,
-        })
-    }
-
-    fn take_garbage(&mut self) -> Vec<Object> {
+    /// What changed since the lock was taken, in bytes, and the values to be dropped after it is released.
+    fn settle(&mut self) -> (Used, Vec<Object>) {
+        let mut delta = std::mem::take(&mut self.pending);
         let mut garbage = Vec::new();
-        for db in self.dbs.iter_mut().flatten().filter(|db| !db.garbage.is_empty()) {
-            garbage.append(&mut db.garbage);
+        let mut touched = std::mem::take(&mut self.touched);
+        while touched != 0 {
+            let number = touched.trailing_zeros() as usize;
+            touched &= touched - 1;
+            if let Some(Some(db)) = self.dbs.get_mut(number)
+                && std::mem::take(&mut db.changed)
+            {
+                let used = Used { bytes: db.used_bytes() as i64, reusable: db.reusable_bytes() as i64 };
+                delta = delta + (used - std::mem::replace(&mut db.published, used));
+                garbage.append(&mut db.garbage);
+            }
         }
-        garbage
+        (delta, garbage)
     }
 
     /// Evicts until `bytes` were freed or the slice is full; false if nothing may go.
@@ -130,28 +162,25 @@ impl Shard {
         true
     }
 
-    /// Evicts from the database that holds most; bytes freed, or nothing if nothing may go.
+    /// Evicts from the database that holds most, or else from any; bytes freed, or nothing if nothing may go.
     fn evict(&mut self) -> Option<usize> {
+        self.touched = u16::MAX;
         let Self { dbs, rng, .. } = self;
-        let mut by_size: Vec<&mut Box<Db>> = dbs.iter_mut().flatten().collect();
-        by_size.sort_unstable_by_key(|db| std::cmp::Reverse(db.used_bytes()));
-        by_size.into_iter().find_map(|db| db.evict(rng))
+        let fullest = dbs.iter_mut().flatten().max_by_key(|db| db.used_bytes())?;
+        fullest.evict(rng).or_else(|| dbs.iter_mut().flatten().find_map(|db| db.evict(rng)))
     }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Used {
-    bytes: i64,
-    reusable: i64,
 }
 
 #[derive(Debug)]
 #[repr(align(128))]
 struct Cell {
     shard: Mutex<Shard>,
-    /// What the shard last published, in bytes.
+    /// What the shard holds, in bytes; written under its lock alone.
     used: AtomicI64,
     reusable: AtomicI64,
+    /// By how much the sums over all shards are behind; likewise.
+    used_behind: AtomicI64,
+    reusable_behind: AtomicI64,
 }
 
 /// What waits for the background thread.
@@ -194,6 +223,8 @@ impl Keyspace {
                 shard: Mutex::new(Shard::new(layout.clone(), policy, seed ^ number)),
                 used: AtomicI64::new(0),
                 reusable: AtomicI64::new(0),
+                used_behind: AtomicI64::new(0),
+                reusable_behind: AtomicI64::new(0),
             })
             .collect();
         let drops_pending = Arc::new(AtomicUsize::new(0));
@@ -227,7 +258,7 @@ impl Keyspace {
     #[inline]
     pub fn lock(&self, shard: usize) -> Guard<'_> {
         let cell = &self.cells[shard];
-        Guard { keyspace: self, cell, shard: Some(cell.shard.lock()), number: shard }
+        Guard { keyspace: self, cell, shard: Some(cell.shard.lock()), number: shard, exact: false }
     }
 
     /// Locks the shards whose bits are set, in ascending order.
@@ -245,14 +276,14 @@ impl Keyspace {
         u64::MAX >> (64 - self.cells.len())
     }
 
-    /// Bytes that all entries and their structures keep resident, free slots included.
+    /// Bytes that all entries and their structures keep resident, free slots included; exact while nobody writes.
     pub fn used_bytes(&self) -> u64 {
-        self.used.load(Ordering::Relaxed).max(0) as u64
+        self.cells.iter().map(|cell| cell.used.load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
     }
 
-    /// Bytes of free slots that will be filled before memory grows.
+    /// Bytes of free slots that will be filled before memory grows; exact while nobody writes.
     pub fn reusable_bytes(&self) -> u64 {
-        self.reusable.load(Ordering::Relaxed).max(0) as u64
+        self.cells.iter().map(|cell| cell.reusable.load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
     }
 
     /// The budget in bytes; 0 is none.
@@ -278,7 +309,7 @@ impl Keyspace {
         for number in 0..self.cells.len() {
             let mut shard = self.lock(number);
             shard.policy = policy;
-            shard.dbs.iter_mut().flatten().for_each(|db| db.set_policy(policy));
+            shard.dbs_mut().for_each(|db| db.set_policy(policy));
         }
     }
 
@@ -360,6 +391,7 @@ impl Keyspace {
         for _ in 0..SLICES_MIN + wanted_bytes / SLICE_BYTES {
             let Some(victim) = self.victim_shard(shard, tried) else { return Err(OutOfMemory) };
             let mut guard = self.lock(victim);
+            guard.exact = true;
             // Free slots beyond what counts as room are won back by emptying blocks, not by evicting more.
             let fragmented = self.reusable.load(Ordering::Relaxed) > limit / REUSABLE_SHARE;
             if !(fragmented && guard.compact_if_sparse()) {
@@ -391,7 +423,7 @@ impl Keyspace {
         let expire = self.expires.load(Ordering::Relaxed);
         let mut guard = self.lock(shard);
         let mut more = false;
-        for db in guard.dbs.iter_mut().flatten() {
+        for db in guard.dbs_mut() {
             more |= expire && db.expire(now_ms, EXPIRED_A_SLICE) == EXPIRED_A_SLICE;
             more |= db.rebuild_slice();
         }
@@ -419,14 +451,22 @@ impl Keyspace {
         (0..self.cells.len()).map(|shard| self.lock(shard).db_if_any(db).map_or(0, |db| db.entries())).sum()
     }
 
-    fn publish(&self, cell: &Cell, used: Used) {
-        let before = cell.used.swap(used.bytes, Ordering::Relaxed);
-        if before != used.bytes {
-            self.used.fetch_add(used.bytes - before, Ordering::Relaxed);
-        }
-        let before = cell.reusable.swap(used.reusable, Ordering::Relaxed);
-        if before != used.reusable {
-            self.reusable.fetch_add(used.reusable - before, Ordering::Relaxed);
+    /// Adds what a shard gained; its lock is held.
+    #[inline]
+    fn publish(&self, cell: &Cell, delta: Used, exact: bool) {
+        for (sum, own, behind, delta) in [
+            (&self.used, &cell.used, &cell.used_behind, delta.bytes),
+            (&self.reusable, &cell.reusable, &cell.reusable_behind, delta.reusable),
+        ] {
+            // Written under the lock alone, so that no read-modify-write is needed.
+            own.store(own.load(Ordering::Relaxed) + delta, Ordering::Relaxed);
+            let total = behind.load(Ordering::Relaxed) + delta;
+            if total != 0 && (exact || total.abs() >= PUBLISHED_BYTES) {
+                sum.fetch_add(total, Ordering::Relaxed);
+                behind.store(0, Ordering::Relaxed);
+            } else {
+                behind.store(total, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -434,11 +474,10 @@ impl Keyspace {
 impl Shard {
     /// Empties sparse blocks while free slots exceed a sixteenth of what is used; true if there is more to do.
     fn compact_if_sparse(&mut self) -> bool {
-        const FREE_MIN_BYTES: usize = 128 * 1024;
         let mut more = false;
-        for db in self.dbs.iter_mut().flatten() {
+        for db in self.dbs_mut() {
             let free = db.reusable_bytes();
-            if free > FREE_MIN_BYTES && free > db.used_bytes() / (REUSABLE_SHARE as usize * 2) {
+            if free > BLOCK_BYTES && free > db.used_bytes() / (REUSABLE_SHARE as usize * 2) {
                 more |= db.compact_slice();
             }
         }
@@ -453,6 +492,8 @@ pub struct Guard<'a> {
     cell: &'a Cell,
     shard: Option<MutexGuard<'a, Shard>>,
     number: usize,
+    /// Correct the sums over all shards however little changed.
+    exact: bool,
 }
 
 impl Guard<'_> {
@@ -478,13 +519,11 @@ impl std::ops::DerefMut for Guard<'_> {
 }
 
 impl Drop for Guard<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let garbage = self.take_garbage();
-        let used = self.used();
-        if used.bytes != self.cell.used.load(Ordering::Relaxed)
-            || used.reusable != self.cell.reusable.load(Ordering::Relaxed)
-        {
-            self.keyspace.publish(self.cell, used);
+        let (delta, garbage) = self.settle();
+        if self.exact || delta != Used::default() {
+            self.keyspace.publish(self.cell, delta, self.exact);
         }
         self.shard = None;
         for object in garbage {

@@ -37,6 +37,7 @@ impl Db {
         let arena = &self.arena;
         self.expiry.take_due(now_ms, max, &mut due, |handle| entry::due_ms(arena.slot(handle)).unwrap_or(0));
         for &handle in &due {
+            self.changed = true;
             if let Some((hashed, found)) = self.found_at(handle) {
                 self.removals.expired += 1;
                 self.remove_unindexed(hashed, found);
@@ -189,6 +190,7 @@ impl Db {
         }
         self.compaction.turn = self.compaction.turn.wrapping_add(BLOCKS_WEIGHED);
         let Some((block, _, _)) = best else { return false };
+        self.changed = true;
         self.arena.retire(block);
         self.compaction.victim = Some((block, 0));
         true
@@ -199,6 +201,7 @@ impl Db {
         let Some((hashed, found)) = self.found_at(old) else { return false };
         let bytes = self.entry_length(old);
         let Ok(new) = self.arena.allocate(bytes) else { return false };
+        self.changed = true;
         let footprint_before = self.footprint(old);
         let mut copied = std::mem::take(&mut self.scratch);
         copied.clear();
