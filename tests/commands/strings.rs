@@ -540,3 +540,93 @@ fn a_change_breaks_a_transaction_that_watches_the_key() {
         assert_eq!(outcome, expected, "{line}");
     }
 }
+
+/// Hits, misses and changed keys as INFO counts them.
+fn counts(client: &mut Client) -> [i64; 3] {
+    let page = client.line("INFO").text();
+    ["keyspace_hits", "keyspace_misses", "rdb_changes_since_last_save"].map(|name| {
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in INFO"))
+    })
+}
+
+#[test]
+fn reads_and_changes_are_counted_as_redis_counts_them() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    client.check("MSET k 1 j 2 text x", "OK");
+    for (line, expected) in [
+        ("GET k", [1, 0, 0]),
+        ("GET none", [0, 1, 0]),
+        ("MGET k none k", [2, 1, 0]),
+        ("STRLEN k", [1, 0, 0]),
+        ("GETRANGE none 0 1", [0, 1, 0]),
+        ("SUBSTR k 0 1", [1, 0, 0]),
+        ("LCS k none", [1, 1, 0]),
+        ("SET k 1", [0, 0, 1]),
+        ("SET k 1 GET", [1, 0, 1]),
+        ("SET none 1 XX", [0, 0, 0]),
+        ("SET none 1 XX GET", [0, 1, 0]),
+        ("SET k 1 NX", [0, 0, 0]),
+        ("SETNX k 1", [0, 0, 0]),
+        ("GETSET k 1", [1, 0, 1]),
+        ("GETEX k", [1, 0, 0]),
+        ("GETEX none EX 1000", [0, 1, 0]),
+        ("GETEX k EX 1000", [1, 0, 1]),
+        ("GETEX k PERSIST", [1, 0, 1]),
+        ("GETEX k PERSIST", [1, 0, 0]),
+        ("MSET k 1 j 2", [0, 0, 2]),
+        ("MSETNX k 1 i 2", [0, 0, 0]),
+        ("MSETNX h 1 i 2", [0, 0, 2]),
+        ("APPEND text \"\"", [0, 0, 1]),
+        ("APPEND new a", [0, 0, 1]),
+        ("SETRANGE text 0 \"\"", [0, 0, 0]),
+        ("SETRANGE text 0 a", [0, 0, 1]),
+        ("INCR k", [0, 0, 1]),
+        ("INCR text", [0, 0, 0]),
+        ("INCRBYFLOAT k 1", [0, 0, 1]),
+        ("GETDEL none", [0, 1, 0]),
+        ("GETDEL j", [1, 0, 1]),
+    ] {
+        let before = counts(&mut client);
+        client.line(line);
+        let after = counts(&mut client);
+        let counted: Vec<i64> = before.iter().zip(after).map(|(before, after)| after - before).collect();
+        assert_eq!(counted, expected, "{line}");
+    }
+}
+
+#[test]
+fn several_keys_change_in_one_step_for_everybody() {
+    const ROUNDS: usize = 2_000;
+    const WRITERS: usize = 2;
+    let keys: Vec<String> = (0..8).map(|number| format!("key{number}")).collect();
+    let server = Server::start(&["--threads", "2"]);
+    let write = |writer: usize| {
+        let mut client = server.connect();
+        for round in 0..ROUNDS {
+            let value = format!("{writer}-{round}");
+            let mut request = vec!["MSET"];
+            // Each writer names the keys in another order.
+            for at in 0..keys.len() {
+                request.extend([keys[(at * 3 + writer) % keys.len()].as_str(), value.as_str()]);
+            }
+            assert_eq!(client.cmd(&request).to_string(), "OK");
+        }
+    };
+    let read = || {
+        let mut client = server.connect();
+        let request: Vec<&str> = std::iter::once("MGET").chain(keys.iter().map(String::as_str)).collect();
+        for _ in 0..ROUNDS {
+            let reply = client.cmd(&request);
+            let values = reply.items();
+            assert!(values.iter().all(|value| *value == values[0]), "torn: {reply}");
+        }
+    };
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            scope.spawn(move || write(writer));
+            scope.spawn(read);
+        }
+    });
+}
