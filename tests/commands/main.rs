@@ -1,5 +1,10 @@
 //! Command families against a running server, a file for each, over RESP2 and RESP3.
 
+mod connection;
+mod expiry;
+mod keys;
+mod server;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
+mod transactions;

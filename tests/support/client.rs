@@ -91,7 +91,8 @@ impl Client {
         assert!(reply == expected, "{line}\n  expected: {expected}\n  got:      {reply}");
     }
 
-    /// Each line of `script` that has ` => ` is a [`check`](Self::check); blank lines and lines from `#` are skipped.
+    /// Each line of `script` that has ` => ` is a [`check`](Self::check), but for spaces at the end of the reply; blank
+    /// lines and lines from `#` are skipped.
     #[track_caller]
     pub fn check_all(&mut self, script: &str) {
         for row in script.lines().map(str::trim) {
@@ -99,7 +100,8 @@ impl Client {
                 continue;
             }
             let (line, expected) = row.split_once(" => ").unwrap_or_else(|| panic!("no ` => ` in {row:?}"));
-            self.check(line.trim(), expected.trim());
+            let reply = self.line(line.trim()).to_string();
+            assert!(reply.trim_end() == expected.trim(), "{row}\n  got: {reply}");
         }
     }
 
