@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
-use support::server::{Server, free_port};
+use support::server::{Server, free_port, wait_until};
 use support::tool;
 
 /// A sample with a number in every place.
@@ -121,7 +121,13 @@ fn promtool_has_nothing_to_say() {
 /// The reply to a GET: its first line, and its body.
 fn get(port: &str, path: &str) -> (String, String) {
     let port: u16 = port.parse().expect("a port");
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the HTTP port");
+    // The port opens when the server serves already, a moment after its first PONG.
+    let mut connected = None;
+    wait_until("the HTTP port answers", || {
+        connected = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok();
+        connected.is_some()
+    });
+    let mut stream = connected.expect("the HTTP port");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: larder\r\n\r\n").expect("sent");
     let mut reply = String::new();

@@ -4,6 +4,7 @@
 //! ends before it answers is started again on another port, a few times.
 
 use super::client::Client;
+use super::frame::Frame;
 use std::env;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -184,7 +185,7 @@ fn try_start(program: &str, flags: &[&str]) -> Result<Server, String> {
         if let Ok(Some(status)) = server.child.try_wait() {
             return Err(format!("{status}\n{}", server.output()));
         }
-        if answers(address) {
+        if answers(address, server.child.id()) {
             return Ok(server);
         }
         if Instant::now() > deadline {
@@ -194,10 +195,17 @@ fn try_start(program: &str, flags: &[&str]) -> Result<Server, String> {
     }
 }
 
-/// Any reply counts: a server with a password answers NOAUTH.
-fn answers(address: SocketAddr) -> bool {
-    Client::connect(address)
-        .is_ok_and(|mut client| client.try_send_raw(b"PING\r\n").is_ok() && client.try_receive().is_ok())
+/// Whether process `pid` answers. Another process that has the port by chance is not it; where a password stands before
+/// INFO, any reply counts.
+fn answers(address: SocketAddr, pid: u32) -> bool {
+    let Ok(mut client) = Client::connect(address) else {
+        return false;
+    };
+    match client.try_send_raw(b"INFO server\r\n").and_then(|()| client.try_receive()) {
+        Ok(Frame::Error(_)) => true,
+        Ok(reply) => reply.text().lines().any(|line| line == format!("process_id:{pid}")),
+        Err(_) => false,
+    }
 }
 
 fn own_flags(program: &str) -> &'static [&'static str] {
