@@ -70,7 +70,8 @@ impl Handle {
         (self.0 >> SLOT_BITS) as usize
     }
 
-    const fn slot(self) -> usize {
+    /// Number of the slot within its block.
+    pub const fn slot(self) -> usize {
         (self.0 & ((1 << SLOT_BITS) - 1)) as usize
     }
 }

@@ -102,7 +102,7 @@ pub struct Db {
     /// Block at which the sweep that brings the queues in line with a changed policy goes on.
     pub(super) rebuild: Option<usize>,
     /// Block at which the search for sparse blocks goes on, and the block that is being emptied.
-    pub(super) compaction: super::sweep::Compaction,
+    pub(super) compaction: super::compaction::Compaction,
     pub(super) garbage: Vec<Object>,
     pub(super) removals: Removals,
     watched: Watched,
@@ -125,7 +125,7 @@ impl Db {
             layout,
             policy,
             rebuild: None,
-            compaction: super::sweep::Compaction::default(),
+            compaction: super::compaction::Compaction::default(),
             garbage: Vec::new(),
             removals: Removals::default(),
             watched: Watched::default(),
@@ -161,7 +161,7 @@ impl Db {
 
     /// Bytes of free slots: resident, but to be filled again before memory grows.
     pub fn reusable_bytes(&self) -> usize {
-        self.arena.touched_bytes().saturating_sub(self.arena.live_bytes())
+        self.index.reusable_bytes() + self.arena.touched_bytes().saturating_sub(self.arena.live_bytes())
     }
 
     /// The key's entry, whether due or not.
@@ -531,7 +531,7 @@ impl Db {
             let slot = self.arena.slot_mut(handle);
             entry::reset(slot, access_clock.unwrap_or(0));
             entry::write(slot, content);
-            self.link_new(key, handle, content.due_ms);
+            self.link_new(key, handle, content.due_ms)?;
             self.signal(key.bytes);
             return Ok(());
         };
@@ -579,9 +579,10 @@ impl Db {
         }
     }
 
-    fn link_new(&mut self, key: &Key<'_>, handle: Handle, due_ms: Option<u64>) {
+    fn link_new(&mut self, key: &Key<'_>, handle: Handle, due_ms: Option<u64>) -> Result<(), Full> {
         let Self { index, arena, objects, layout, .. } = self;
-        index.insert(key.hashed, handle, |handle| layout.hash(key_in(arena, objects, handle)));
+        let hash_of = |handle| layout.hash(key_in(arena, objects, handle));
+        index.insert(key.hashed, handle, hash_of).inspect_err(|_| arena.free(handle))?;
         if let Some(due_ms) = due_ms {
             self.expiry.insert(due_ms, handle, |handle| entry::due_ms(arena.slot(handle)).unwrap_or(0));
         }
@@ -589,6 +590,7 @@ impl Db {
             let bytes = self.footprint(handle);
             self.queues.admit(&mut self.arena, handle, key.hashed.hash, bytes);
         }
+        Ok(())
     }
 
     /// Under a volatile policy an entry enters the queues with its due time and leaves them with it.
@@ -605,7 +607,7 @@ impl Db {
     /// Checks every invariant; for tests.
     #[cfg(test)]
     pub fn validate(&self) {
-        self.arena.validate(self.compaction.victim.map(|(block, _)| block));
+        self.arena.validate(self.compaction.retired());
         self.index.validate(|handle| self.hashed_of(handle).hash);
         self.expiry.validate(|handle| entry::due_ms(self.arena.slot(handle)).unwrap());
         let queued = self.queues.validate(&self.arena, |_, handle| self.footprint(handle));

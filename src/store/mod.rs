@@ -13,6 +13,7 @@
 //! ```
 
 pub mod arena;
+pub mod compaction;
 pub mod db;
 pub mod entry;
 pub mod expiry;
@@ -25,6 +26,7 @@ mod model;
 pub mod object;
 pub mod policy;
 pub mod queues;
+mod segment;
 pub mod sweep;
 pub mod tick;
 pub mod transfer;

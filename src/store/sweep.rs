@@ -2,32 +2,16 @@
 //!
 //! Nothing here runs longer than its bound, because it runs under the shard's lock.
 
-use super::arena::{CLASS_COUNT, Handle};
+use super::arena::Handle;
 use super::db::{Db, Found, footprint};
 use super::entry;
 use super::policy::Policy;
 use crate::base::rng::Rng;
 
-/// Size classes of which one slice of block emptying weighs a block, and the blocks it looks at in each.
-const CLASSES_WEIGHED: usize = 8;
-const BLOCKS_WEIGHED: usize = 16;
-/// Entries that one slice of block emptying moves at most.
-const MOVES_MAX: usize = 64;
 /// Entries that one slice of the queue rebuilding visits at most.
 const REBUILD_MAX: usize = 1024;
 /// Entries that are taken out of the queues, because a changed policy does not evict them, before one eviction gives up.
 const UNQUEUED_MAX: usize = 256;
-
-/// Where the emptying of sparse blocks stands.
-#[derive(Debug, Default)]
-pub struct Compaction {
-    /// Class at which the search goes on.
-    class: usize,
-    /// Block of a class at which the search begins.
-    turn: usize,
-    /// The block that is being emptied, and the slot to go on at.
-    pub(super) victim: Option<(usize, usize)>,
-}
 
 impl Db {
     /// Removes entries that are due, at most `max`; says how many.
@@ -150,50 +134,21 @@ impl Db {
         true
     }
 
-    /// Moves a bounded number of entries out of a sparse block so that its memory can be given back or serve another
-    /// size class; says whether there was anything worth doing.
+    /// Moves a bounded number of entries, or of the index's segments, out of a sparse block so that its memory can be
+    /// given back or serve another size class; says whether there was anything worth doing.
     pub fn compact_slice(&mut self) -> bool {
-        let Some((block, from)) = self.compaction.victim else { return self.choose_victim() };
-        let mut handles = std::mem::take(&mut self.handles);
-        handles.clear();
-        handles.extend(self.arena.used_slots(block, from).take(MOVES_MAX));
-        let finished = handles.len() < MOVES_MAX;
-        let mut moved_all = true;
-        for &handle in &handles {
-            moved_all &= self.relocate(handle);
+        if self.index.reusable_bytes() > self.arena.touched_bytes() - self.arena.live_bytes() {
+            let worthwhile = self.index.compact_slice();
+            self.changed |= worthwhile;
+            return worthwhile;
         }
-        let next = handles.last().map_or(from, |handle| (handle.bits() & 0xFFF) as usize + 1);
-        self.handles = handles;
-        self.compaction.victim = Some((block, next));
-        if finished || !moved_all {
-            self.arena.unretire(block);
-            self.compaction.victim = None;
-        }
-        true
-    }
-
-    /// Chooses the sparsest block of some classes that could do with a block less, and starts to empty it.
-    fn choose_victim(&mut self) -> bool {
-        let mut best: Option<(usize, usize, usize)> = None;
-        let mut weighed = 0;
-        for _ in 0..CLASS_COUNT {
-            self.compaction.class = (self.compaction.class + 1) % CLASS_COUNT;
-            let sparsest = self.arena.sparsest(self.compaction.class, self.compaction.turn, BLOCKS_WEIGHED);
-            let Some((block, live, slots)) = sparsest else { continue };
-            if best.is_none_or(|(_, least, of)| live * of < least * slots) {
-                best = Some((block, live, slots));
-            }
-            weighed += 1;
-            if weighed == CLASSES_WEIGHED {
-                break;
-            }
-        }
-        self.compaction.turn = self.compaction.turn.wrapping_add(BLOCKS_WEIGHED);
-        let Some((block, _, _)) = best else { return false };
-        self.changed = true;
-        self.arena.retire(block);
-        self.compaction.victim = Some((block, 0));
-        true
+        let mut moves = std::mem::take(&mut self.handles);
+        let worthwhile = self.compaction.next(&mut self.arena, &mut moves);
+        self.changed |= worthwhile;
+        let moved_all = moves.iter().all(|&handle| self.relocate(handle));
+        self.compaction.note(&mut self.arena, moved_all);
+        self.handles = moves;
+        worthwhile
     }
 
     /// Moves an entry to another slot; false if there is none.

@@ -1,0 +1,198 @@
+//! A segment of the index: a packed, unordered array of (16-bit tag, handle) in one slot of an arena.
+//!
+//! ```text
+//! 0  mark, not 0     1–4  number of the slot it belongs to     5–8  branch in that slot's directory
+//! 9  tags, two bytes each, as many as there is room for; then the handles, four bytes each
+//! ```
+//! Tags stand together so that looking for one is comparing a few cache lines; whose segment it is stands in front so
+//! that it can be moved.
+
+use super::arena::{Arena, Full, Handle, SLOT_BYTES_MAX};
+
+/// Bytes of an entry in a segment: tag and handle.
+const CELL_BYTES: usize = 6;
+/// Bytes before a segment's tags: a mark (the arena wants a byte that is not 0) and whose segment it is: the slot's
+/// number and the branch's.
+const HEAD_BYTES: usize = 9;
+const MARK: u8 = 1;
+/// Whose segment it is.
+#[derive(Clone, Copy)]
+pub(super) struct Owner {
+    /// Number of the slot within its shard.
+    pub(super) slot: u32,
+    /// Number of the branch in the slot's directory.
+    pub(super) branch: u32,
+}
+
+/// A packed array of (tag, handle) in the arena: head, `capacity` tags, `capacity` handles.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    /// Where it lies.
+    pub(super) cells: Handle,
+    /// Entries in it.
+    pub(super) len: u16,
+}
+
+impl Owner {
+    /// Whose segment lies at `cells`.
+    pub(super) fn of(arena: &Arena, cells: Handle) -> Self {
+        let bytes = arena.slot(cells);
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        Self { slot: word(1), branch: word(5) }
+    }
+}
+
+impl Segment {
+    /// No entries, no memory.
+    pub(super) const EMPTY: Self = Self { cells: Handle::NONE, len: 0 };
+
+    pub(super) fn len(self) -> usize {
+        self.len as usize
+    }
+
+    /// A segment with room for `entries`.
+    pub(super) fn with_room(arena: &mut Arena, owner: Owner, entries: usize) -> Result<Self, Full> {
+        let bytes = HEAD_BYTES + CELL_BYTES * entries;
+        if bytes > SLOT_BYTES_MAX {
+            return Err(Full);
+        }
+        let cells = arena.allocate(bytes)?;
+        let slot = arena.slot_mut(cells);
+        slot[0] = MARK;
+        slot[1..5].copy_from_slice(&owner.slot.to_le_bytes());
+        slot[5..9].copy_from_slice(&owner.branch.to_le_bytes());
+        Ok(Self { cells, len: 0 })
+    }
+
+    #[inline]
+    pub(super) fn find(
+        self,
+        arena: &Arena,
+        tag: u16,
+        mut is_it: impl FnMut(Handle) -> bool,
+    ) -> Option<usize> {
+        if self.len == 0 {
+            return None;
+        }
+        let cells = arena.slot(self.cells);
+        let mut chunks = cells[HEAD_BYTES..HEAD_BYTES + 2 * self.len()].chunks_exact(32);
+        let mut base = 0;
+        for chunk in &mut chunks {
+            let mut mask = 0u32;
+            for (bit, pair) in chunk.chunks_exact(2).enumerate() {
+                mask |= u32::from(u16::from_le_bytes([pair[0], pair[1]]) == tag) << bit;
+            }
+            while mask != 0 {
+                let at = base + mask.trailing_zeros() as usize;
+                if is_it(handle_in(cells, at)) {
+                    return Some(at);
+                }
+                mask &= mask - 1;
+            }
+            base += 16;
+        }
+        let mut rest = chunks.remainder().chunks_exact(2).enumerate();
+        rest.find_map(|(offset, pair)| {
+            let same = u16::from_le_bytes([pair[0], pair[1]]) == tag;
+            (same && is_it(handle_in(cells, base + offset))).then_some(base + offset)
+        })
+    }
+
+    /// An entry by its place.
+    pub(super) fn entry(self, arena: &Arena, at: usize) -> (u16, Handle) {
+        let cells = arena.slot(self.cells);
+        (tag_in(cells, at), handle_in(cells, at))
+    }
+
+    /// Makes it the segment of another branch.
+    pub(super) fn give_to(self, arena: &mut Arena, branch: u32) {
+        arena.slot_mut(self.cells)[5..9].copy_from_slice(&branch.to_le_bytes());
+    }
+
+    pub(super) fn handle(self, arena: &Arena, at: usize) -> Handle {
+        handle_in(arena.slot(self.cells), at)
+    }
+
+    pub(super) fn set(self, arena: &mut Arena, at: usize, tag: u16, handle: Handle) {
+        let cells = arena.slot_mut(self.cells);
+        let handle_at = HEAD_BYTES + 2 * capacity_of(cells) + 4 * at;
+        cells[HEAD_BYTES + 2 * at..][..2].copy_from_slice(&tag.to_le_bytes());
+        cells[handle_at..][..4].copy_from_slice(&handle.bits().to_le_bytes());
+    }
+
+    pub(super) fn entries(self, arena: &Arena) -> impl Iterator<Item = (u16, Handle)> + '_ {
+        let cells = if self.len == 0 { &[] } else { arena.slot(self.cells) };
+        (0..self.len()).map(|at| (tag_in(cells, at), handle_in(cells, at)))
+    }
+
+    /// Moves the entries to a segment with room for `entries` of them.
+    pub(super) fn resize(&mut self, arena: &mut Arena, owner: Owner, entries: usize) -> Result<(), Full> {
+        let mut resized = Self::with_room(arena, owner, entries)?;
+        if self.cells != Handle::NONE {
+            let (tags, handles) = (2 * self.len(), 4 * self.len());
+            let old = arena.slot(self.cells);
+            let mut copied = [0u8; SLOT_BYTES_MAX];
+            copied[..tags].copy_from_slice(&old[HEAD_BYTES..HEAD_BYTES + tags]);
+            let from = HEAD_BYTES + 2 * capacity_of(old);
+            copied[tags..tags + handles].copy_from_slice(&old[from..from + handles]);
+            let new = arena.slot_mut(resized.cells);
+            let to = HEAD_BYTES + 2 * capacity_of(new);
+            new[HEAD_BYTES..HEAD_BYTES + tags].copy_from_slice(&copied[..tags]);
+            new[to..to + handles].copy_from_slice(&copied[tags..tags + handles]);
+            arena.free(self.cells);
+        }
+        resized.len = self.len;
+        *self = resized;
+        Ok(())
+    }
+
+    pub(super) fn push(
+        &mut self,
+        arena: &mut Arena,
+        owner: Owner,
+        tag: u16,
+        handle: Handle,
+    ) -> Result<(), Full> {
+        if self.cells == Handle::NONE || self.len() == capacity_of(arena.slot(self.cells)) {
+            self.resize(arena, owner, self.len() + 1 + spare(self.len()))?;
+        }
+        self.len += 1;
+        self.set(arena, self.len() - 1, tag, handle);
+        Ok(())
+    }
+
+    pub(super) fn swap_remove(&mut self, arena: &mut Arena, owner: Owner, at: usize) {
+        let cells = arena.slot(self.cells);
+        let last = self.len() - 1;
+        let (tag, handle, room) = (tag_in(cells, last), handle_in(cells, last), capacity_of(cells) - last);
+        self.set(arena, at, tag, handle);
+        self.len -= 1;
+        if self.len == 0 {
+            arena.free(self.cells);
+            *self = Self::EMPTY;
+        } else if room > 3 * spare(last) + 1 {
+            // Without room for a smaller segment the larger one serves on.
+            let _ = self.resize(arena, owner, last + spare(last));
+        }
+    }
+}
+
+/// Entries of room that a segment of `entries` is given beyond them.
+pub(super) fn spare(entries: usize) -> usize {
+    (entries / 16).max(1)
+}
+
+fn capacity_of(cells: &[u8]) -> usize {
+    (cells.len() - HEAD_BYTES) / CELL_BYTES
+}
+
+fn tag_in(cells: &[u8], at: usize) -> u16 {
+    let at = HEAD_BYTES + 2 * at;
+    u16::from_le_bytes([cells[at], cells[at + 1]])
+}
+
+#[inline]
+fn handle_in(cells: &[u8], at: usize) -> Handle {
+    let at = HEAD_BYTES + 2 * capacity_of(cells) + 4 * at;
+    Handle::from_bits(u32::from_le_bytes([cells[at], cells[at + 1], cells[at + 2], cells[at + 3]]))
+}
