@@ -15,6 +15,7 @@ use hdrhistogram::Histogram;
 use crate::{
     Options,
     client::Client,
+    machine::{self, Usage},
     paced,
     report::{Table, mebibytes, title, verdict},
     server::Server,
@@ -44,6 +45,7 @@ struct Watched {
     gone_seconds: Option<f64>,
     full_bytes: u64,
     left_bytes: u64,
+    others_percent: f64,
 }
 
 /// Runs the storm on each system.
@@ -54,11 +56,13 @@ pub fn run(options: &Options) -> io::Result<()> {
     let header = ["system", "when", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "gone after s", "RSS MB"];
     let mut table = Table::new(&header);
     let mut verdicts = Vec::new();
+    let mut others: f64 = 0.0;
     for system in &systems {
         let (seen, watched) = storm(system, keys)?;
         let gone = watched.gone_seconds;
         let gone_text =
             gone.map_or_else(|| format!("> {}", GIVE_UP.as_secs()), |seconds| format!("{seconds:.2}"));
+        others = others.max(watched.others_percent);
         let before = latencies(&seen.before_us);
         let after = latencies(&seen.after_us);
         table.row(
@@ -92,6 +96,7 @@ pub fn run(options: &Options) -> io::Result<()> {
         }
     }
     table.print();
+    machine::print_others(others);
     verdicts.into_iter().for_each(|(what, measured, goal)| verdict(what, measured, goal));
     Ok(())
 }
@@ -147,6 +152,7 @@ fn load(client: &mut Client, keys: u64, due_ms: u64) -> io::Result<()> {
 fn watch(server: &Server, client: &mut Client, due: Instant) -> io::Result<Watched> {
     thread::sleep((due - Duration::from_millis(50)).saturating_duration_since(Instant::now()));
     let full_bytes = server.probe().resident_bytes()?;
+    let (started, usage) = (Instant::now(), Usage::now(server.probe())?);
     let mut gone_seconds = None;
     while due.elapsed() < GIVE_UP {
         if client.items()? <= LASTING {
@@ -156,5 +162,6 @@ fn watch(server: &Server, client: &mut Client, due: Instant) -> io::Result<Watch
         thread::sleep(Duration::from_millis(10));
     }
     thread::sleep(AFTERMATH);
-    Ok(Watched { gone_seconds, full_bytes, left_bytes: server.probe().resident_bytes()? })
+    let others_percent = Usage::now(server.probe())?.others_percent(&usage, started.elapsed().as_secs_f64());
+    Ok(Watched { gone_seconds, full_bytes, left_bytes: server.probe().resident_bytes()?, others_percent })
 }

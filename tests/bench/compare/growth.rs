@@ -8,6 +8,7 @@ use std::{io, time::Instant};
 use crate::{
     Options,
     client::{Client, FILL_BATCH, Value},
+    machine::{self, Usage},
     report::{Table, mebibytes, title, verdict},
     server::Server,
     system::{Kind, System},
@@ -27,13 +28,16 @@ pub fn run(options: &Options) -> io::Result<()> {
     let mut table = Table::new(&["system", "longest SET µs", "longest batch of 500, ms", "kops/s", "RSS MB"]);
     let mut details = Vec::new();
     let mut longest_us = None;
+    let mut others: f64 = 0.0;
     for system in &systems {
         let server = Server::start(system, None, VALUE.len())?;
         let mut client = Client::connect(&server)?;
         client.ask(&["CONFIG", "SET", "latency-tracking-info-percentiles", "50 99 99.9 100"])?;
-        let started = Instant::now();
+        let (started, usage) = (Instant::now(), Usage::now(server.probe())?);
         let batch_ms = fill(&mut client, keys)?;
-        let kops = keys as f64 / started.elapsed().as_secs_f64() / 1e3;
+        let seconds = started.elapsed().as_secs_f64();
+        others = others.max(Usage::now(server.probe())?.others_percent(&usage, seconds));
+        let kops = keys as f64 / seconds / 1e3;
         let histogram = client.ask(&["LATENCY", "HISTOGRAM", "set"])?;
         let percentiles = info_line(&mut client, "latencystats", "latency_percentiles_usec_set:")?;
         let calls = info_line(&mut client, "commandstats", "cmdstat_set:")?;
@@ -52,6 +56,8 @@ pub fn run(options: &Options) -> io::Result<()> {
         details.push((system.name, calls, percentiles, buckets));
     }
     table.print();
+    // A command that loses its core to another process is charged for the wait.
+    machine::print_others(others);
     for (name, calls, percentiles, buckets) in details {
         println!("{name}: {calls}\n{name}: {percentiles}");
         let cumulative: Vec<String> =

@@ -70,6 +70,11 @@ pub fn run(options: &Options) -> io::Result<()> {
     }
     table.print();
     let resident_goal = LIMIT_BYTES as f64 * RESIDENT_FACTOR + RESIDENT_EXTRA_BYTES as f64;
+    if options.quick {
+        println!(
+            "A short replay misses more, because the cache is empty at first: the goals are for {REQUESTS} requests."
+        );
+    }
     for (name, found, goal) in verdicts {
         verdict(&format!("{name}, miss %:"), found.miss_percent, goal);
         verdict(

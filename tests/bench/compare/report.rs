@@ -46,8 +46,9 @@ impl Table {
 /// Prints one line that compares a measured figure with the largest value that its goal allows.
 pub fn verdict(what: &str, measured: f64, at_most: f64) {
     let word = if measured <= at_most { "reached" } else { "MISSED" };
-    let off = (measured / at_most - 1.0) * 100.0;
-    println!("goal {word}: {what} {measured:.3} (at most {at_most}, {off:+.1} %)");
+    let off =
+        if at_most > 0.0 { format!(", {:+.1} %", (measured / at_most - 1.0) * 100.0) } else { String::new() };
+    println!("goal {word}: {what} {measured:.3} (at most {at_most}{off})");
 }
 
 /// Says on standard error what has just been measured: a table is printed when all of it is there.
