@@ -56,6 +56,7 @@ pub fn build(store: Arc<ConfigStore>) -> Arc<Hub> {
         rates: Default::default(),
         baseline: Default::default(),
         slowlog: Default::default(),
+        latency: Default::default(),
         orders: Default::default(),
         workers: (0..config.worker_count()).map(|_| Arc::new(WorkerStats::new(commands))).collect(),
         started_ms: clock.wall_ms(),

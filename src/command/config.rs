@@ -82,7 +82,9 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     }
     let words: Vec<&[u8]> = args.from(2).iter().collect();
     let pairs: Vec<(&[u8], &[u8])> = words.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-    cx.hub.config.set(&pairs).map_err(|error| Error::Custom(error.to_string()))?;
+    // A change may reach into every shard.
+    let outcome = cx.data.without_locks(|| cx.hub.config.set(&pairs));
+    outcome.map_err(|error| Error::Custom(error.to_string()))?;
     cx.worker.config.refresh();
     cx.reply.ok();
     Ok(())
@@ -90,7 +92,7 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 
 fn resetstat(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     let totals = Totals::of(cx.hub.workers.iter().map(AsRef::as_ref));
-    cx.hub.baseline.set(totals, cx.hub.keyspace.removals());
+    cx.hub.baseline.set(totals, cx.data.removals());
     cx.hub.clients.reset_counters();
     cx.hub.errors.reset();
     cx.reply.ok();

@@ -16,7 +16,7 @@ use crate::config::store::ConfigReader;
 use crate::hub::Hub;
 use crate::metrics::workers::WorkerStats;
 use crate::resp::reply::Reply;
-use crate::store::db::{Db, Found};
+use crate::store::db::{Db, Found, Removals};
 use crate::store::key::Key;
 use crate::store::keyspace::{Guard, Keyspace, Shard};
 
@@ -165,6 +165,22 @@ impl<'a> Data<'a> {
         self.locked = Locked::None;
     }
 
+    /// Calls `run` with no shard locked: for what locks shards by itself. The locks of a transaction are taken again
+    /// afterwards, so that others may come in between.
+    pub fn without_locks<R>(&mut self, run: impl FnOnce() -> R) -> R {
+        let mask = match &self.locked {
+            Locked::None => 0,
+            Locked::One(guard) => 1 << guard.number(),
+            Locked::Many(guards) => guards.iter().fold(0, |mask, guard| mask | 1 << guard.number()),
+        };
+        self.unlock();
+        let result = run();
+        if mask != 0 {
+            self.lock_set(mask);
+        }
+        result
+    }
+
     /// A mask of all shards.
     pub fn all_shards(&self) -> u64 {
         self.keyspace.all()
@@ -227,6 +243,17 @@ impl<'a> Data<'a> {
     pub fn find(&mut self, key: &Key<'_>) -> Option<Found> {
         let now_ms = self.now_ms;
         self.db(key).find(key, now_ms)
+    }
+
+    /// Entries removed by expiry and eviction since the start.
+    pub fn removals(&mut self) -> Removals {
+        let mut sum = Removals::default();
+        self.each_shard(|_, shard| {
+            let removals = shard.removals();
+            sum.expired += removals.expired;
+            sum.evicted += removals.evicted;
+        });
+        sum
     }
 
     /// Calls `visit` with every shard, ascending: those that are locked as they are, the others each under its lock for

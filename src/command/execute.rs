@@ -5,10 +5,12 @@
 
 use crate::command::context::{Cx, Data, WorkerLocal};
 use crate::command::keys;
+use crate::command::latency;
 use crate::command::monitor;
 use crate::command::session::{ReplyMode, Session};
 use crate::command::slowlog;
 use crate::command::spec::flags::{ADMIN, NOSCRIPT, READONLY, SKIP_MONITOR, WRITE};
+use crate::command::spec::Group;
 use crate::command::table::{self, Entry};
 use crate::command::{gates, txn};
 use crate::config::Config;
@@ -141,6 +143,7 @@ fn finish(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>, began_ns: u64,
     }
     cx.session.client.last_command.store(entry.id as u32, std::sync::atomic::Ordering::Relaxed);
     slowlog::note(cx, entry, args, took_ns);
+    latency::note(cx, entry, took_ns);
 }
 
 /// Locks what the command's row names: the shard of its only key, the shards of its keys, or, for a command without
@@ -169,7 +172,9 @@ pub fn lock_mask(data: &Data<'_>, entry: &Entry, args: Args<'_>, held: bool) -> 
         return if visited.is_ok() { mask } else { data.all_shards() };
     }
     let walks = spec.has(WRITE) || (held && spec.has(READONLY));
-    if walks && !spec.has(NOSCRIPT) { data.all_shards() } else { 0 }
+    // INFO, DEBUG and their like look at every shard, which must not be locked out of order.
+    let looks_around = held && spec.group == Group::Server;
+    if looks_around || walks && !spec.has(NOSCRIPT) { data.all_shards() } else { 0 }
 }
 
 /// A request that is refused before it runs; inside MULTI it spoils the transaction.

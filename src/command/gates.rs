@@ -13,7 +13,7 @@ const WANTED_MIN_BYTES: usize = 4096;
 
 /// Runs all gates.
 #[inline]
-pub fn check(worker: &WorkerLocal, session: &Session, entry: &Entry, args: Args<'_>) -> Result<(), Error> {
+pub fn check(worker: &mut WorkerLocal, session: &Session, entry: &Entry, args: Args<'_>) -> Result<(), Error> {
     authenticated(session, entry)?;
     memory(worker, entry, args)?;
     transaction(session, entry)
@@ -24,7 +24,7 @@ fn authenticated(session: &Session, entry: &Entry) -> Result<(), Error> {
 }
 
 /// A command that may use more memory needs room: makes it, or refuses the command.
-fn memory(worker: &WorkerLocal, entry: &Entry, args: Args<'_>) -> Result<(), Error> {
+fn memory(worker: &mut WorkerLocal, entry: &Entry, args: Args<'_>) -> Result<(), Error> {
     if !entry.spec.has(DENYOOM) {
         return Ok(());
     }
@@ -38,7 +38,15 @@ fn memory(worker: &WorkerLocal, entry: &Entry, args: Args<'_>) -> Result<(), Err
         0 => (worker.state.now_ms % keyspace.shards() as u64) as usize,
         at => keyspace.layout().key(&args[at]).shard,
     };
-    keyspace.make_room(shard, wanted_bytes).map_err(|_| Error::OutOfMemory)
+    let threshold_ms = worker.state.config().latency_monitor_threshold;
+    if threshold_ms == 0 {
+        return keyspace.make_room(shard, wanted_bytes).map_err(|_| Error::OutOfMemory);
+    }
+    let began_ns = worker.state.clock.mono_ns();
+    let outcome = keyspace.make_room(shard, wanted_bytes).map_err(|_| Error::OutOfMemory);
+    let took_ns = worker.state.clock.mono_ns().saturating_sub(began_ns);
+    worker.hub.latency.note("eviction-cycle", threshold_ms, took_ns, worker.state.now_ms);
+    outcome
 }
 
 fn transaction(session: &Session, entry: &Entry) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 //! Order matters to some: redis-cli takes the first occurrence of a field's name in the whole text, so `used_memory:`
 //! stands before its relatives and no value may hold another field's name.
 
+mod larder;
 mod sections;
 
 use crate::command::context::Cx;
@@ -14,9 +15,6 @@ use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
 use crate::store::db::Removals;
-
-/// The version of Redis whose commands and replies are spoken.
-pub const REDIS_VERSION: &str = "7.4.0";
 
 /// The family's rows.
 pub const COMMANDS: &[Spec] = &[Spec::new("info", info)
@@ -33,28 +31,37 @@ pub const COMMANDS: &[Spec] = &[Spec::new("info", info)
     .reply(Shape::Verbatim)
     .finish()];
 
-/// A section: its name, whether it is shown without being asked for, and what writes it.
+/// When a section is shown without being named.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Shown {
+    Always,
+    WithAll,
+    WithEverything,
+}
+
+/// A section: its name, when it is shown, and what writes it.
 struct Section {
     name: &'static str,
     title: &'static str,
-    default: bool,
+    shown: Shown,
     write: fn(&mut Text, &mut Facts<'_, '_>),
 }
 
 const SECTIONS: &[Section] = &[
-    Section { name: "server", title: "Server", default: true, write: sections::server },
-    Section { name: "clients", title: "Clients", default: true, write: sections::clients },
-    Section { name: "memory", title: "Memory", default: true, write: sections::memory },
-    Section { name: "persistence", title: "Persistence", default: true, write: sections::persistence },
-    Section { name: "stats", title: "Stats", default: true, write: sections::stats },
-    Section { name: "replication", title: "Replication", default: true, write: sections::replication },
-    Section { name: "cpu", title: "CPU", default: true, write: sections::cpu },
-    Section { name: "modules", title: "Modules", default: true, write: |_, _| {} },
-    Section { name: "commandstats", title: "Commandstats", default: false, write: sections::commandstats },
-    Section { name: "errorstats", title: "Errorstats", default: true, write: sections::errorstats },
-    Section { name: "latencystats", title: "Latencystats", default: false, write: sections::latencystats },
-    Section { name: "cluster", title: "Cluster", default: true, write: sections::cluster },
-    Section { name: "keyspace", title: "Keyspace", default: true, write: sections::keyspace },
+    Section { name: "server", title: "Server", shown: Shown::Always, write: sections::server },
+    Section { name: "clients", title: "Clients", shown: Shown::Always, write: sections::clients },
+    Section { name: "memory", title: "Memory", shown: Shown::Always, write: sections::memory },
+    Section { name: "persistence", title: "Persistence", shown: Shown::Always, write: sections::persistence },
+    Section { name: "stats", title: "Stats", shown: Shown::Always, write: sections::stats },
+    Section { name: "replication", title: "Replication", shown: Shown::Always, write: sections::replication },
+    Section { name: "cpu", title: "CPU", shown: Shown::Always, write: sections::cpu },
+    Section { name: "modules", title: "Modules", shown: Shown::Always, write: |_, _| {} },
+    Section { name: "commandstats", title: "Commandstats", shown: Shown::WithAll, write: sections::commandstats },
+    Section { name: "errorstats", title: "Errorstats", shown: Shown::Always, write: sections::errorstats },
+    Section { name: "latencystats", title: "Latencystats", shown: Shown::WithAll, write: sections::latencystats },
+    Section { name: "cluster", title: "Cluster", shown: Shown::Always, write: sections::cluster },
+    Section { name: "keyspace", title: "Keyspace", shown: Shown::Always, write: sections::keyspace },
+    Section { name: "larder", title: "Larder", shown: Shown::WithEverything, write: larder::write },
 ];
 
 /// What the sections are written from, collected once.
@@ -83,14 +90,19 @@ fn info(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let asked: Vec<String> =
         args.from(1).iter().map(|name| String::from_utf8_lossy(name).to_ascii_lowercase()).collect();
     let is = |word: &str| asked.iter().any(|name| name == word);
-    let everything = is("all") || is("everything");
-    let default = asked.is_empty() || is("default");
+    let most = if is("everything") {
+        Some(Shown::WithEverything)
+    } else if is("all") {
+        Some(Shown::WithAll)
+    } else {
+        (asked.is_empty() || is("default")).then_some(Shown::Always)
+    };
     let totals = Totals::of(cx.hub.workers.iter().map(AsRef::as_ref));
-    let (recent, removals) = cx.hub.baseline.since(&totals, cx.hub.keyspace.removals());
+    let (recent, removals) = cx.hub.baseline.since(&totals, cx.data.removals());
     let mut facts = Facts { cx, totals, recent, removals };
     let mut text = Text::default();
     for section in SECTIONS {
-        if !(everything || default && section.default || is(section.name)) {
+        if !(most.is_some_and(|most| section.shown <= most) || is(section.name)) {
             continue;
         }
         if !text.text.is_empty() {

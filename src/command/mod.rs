@@ -1,9 +1,11 @@
 //! Layer 4: command rows, gates, families and the one path that executes them. Synchronous; knows no sockets.
 
+pub mod acl;
 pub mod client;
 pub mod config;
 pub mod connection;
 pub mod context;
+pub mod debug;
 pub mod docs;
 pub mod execute;
 pub mod expire;
@@ -12,9 +14,13 @@ pub mod gates;
 pub mod info;
 pub mod keys;
 pub mod keyspace;
+pub mod latency;
+pub mod memory;
 pub mod monitor;
 pub mod object;
+pub mod refused;
 pub mod scan;
+pub mod server;
 pub mod session;
 pub mod shutdown;
 pub mod slowlog;

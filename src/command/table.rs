@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
-    client, config, connection, docs, expire, flush, info, keyspace, monitor, object, scan, shutdown,
-    strings, txn,
+    acl, client, config, connection, debug, docs, expire, flush, info, keyspace, latency, memory, monitor,
+    object, refused, scan, server, shutdown, slowlog, strings, txn,
 };
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -35,6 +35,13 @@ static FAMILIES: &[&[Spec]] = &[
     object::COMMANDS,
     flush::COMMANDS,
     monitor::COMMANDS,
+    slowlog::COMMANDS,
+    latency::COMMANDS,
+    memory::COMMANDS,
+    acl::COMMANDS,
+    debug::COMMANDS,
+    server::COMMANDS,
+    refused::COMMANDS,
     txn::COMMANDS,
     docs::COMMANDS,
 ];

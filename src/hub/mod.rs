@@ -3,6 +3,7 @@
 pub mod baseline;
 pub mod clients;
 pub mod errors;
+pub mod latency;
 pub mod orders;
 pub mod rates;
 pub mod slowlog;
@@ -28,6 +29,8 @@ pub struct Hub {
     pub baseline: baseline::Baseline,
     /// Commands and bytes per second.
     pub rates: rates::Rates,
+    /// Slow events.
+    pub latency: latency::Latency,
     /// Slow commands.
     pub slowlog: slowlog::Slowlog,
     /// Orders to the tasks above.

@@ -3,6 +3,7 @@
 //! The hot path touches only [`workers`] and [`histogram`]: relaxed loads and stores, no read-modify-write, no lock, no
 //! lookup by name. Everything else happens when somebody asks. Nothing global is installed.
 
+pub mod allocator;
 pub mod catalog;
 pub mod exporter;
 pub mod histogram;

@@ -18,6 +18,12 @@ impl Count {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
     }
 
+    /// Puts another number in its place. Only the owning worker may call it.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     /// What was counted so far.
     #[inline]
     pub fn get(&self) -> u64 {
@@ -32,6 +38,7 @@ pub struct CommandStats {
     busy_ns: Count,
     rejected: Count,
     failed: Count,
+    longest_ns: Count,
     /// Made at the first call that is tracked: most commands are never used.
     latency: OnceLock<Box<Histogram>>,
 }
@@ -42,6 +49,9 @@ impl CommandStats {
     pub fn record(&self, ns: u64, tracked: bool) {
         self.calls.add(1);
         self.busy_ns.add(ns);
+        if ns > self.longest_ns.get() {
+            self.longest_ns.set(ns);
+        }
         if tracked {
             self.latency.get_or_init(Box::default).record(ns);
         }
@@ -164,6 +174,8 @@ pub struct CommandTotals {
     pub rejected: u64,
     /// Ran and answered with an error.
     pub failed: u64,
+    /// The longest execution since the start, in nanoseconds; a reset cannot take it back.
+    pub longest_ns: u64,
     /// How long tracked executions took.
     pub latency: Distribution,
 }
@@ -180,6 +192,7 @@ impl CommandTotals {
             busy_ns: self.busy_ns.saturating_sub(earlier.busy_ns),
             rejected: self.rejected.saturating_sub(earlier.rejected),
             failed: self.failed.saturating_sub(earlier.failed),
+            longest_ns: self.longest_ns,
             latency: self.latency.since(&earlier.latency),
         }
     }
@@ -189,6 +202,7 @@ impl CommandTotals {
         self.busy_ns += stats.busy_ns.get();
         self.rejected += stats.rejected.get();
         self.failed += stats.failed.get();
+        self.longest_ns = self.longest_ns.max(stats.longest_ns.get());
         if let Some(histogram) = stats.latency.get() {
             histogram.add_to(&mut self.latency);
         }
@@ -239,6 +253,7 @@ mod tests {
         assert_eq!((totals.keyspace_hits, totals.connections()), (10, 2));
         let get = &totals.commands[1];
         assert_eq!((get.calls, get.busy_ns, get.failed, get.rejected), (4, 20_000, 2, 0));
+        assert_eq!(get.longest_ns, 9_000);
         assert_eq!((get.latency.count(), get.latency.sum_ns), (4, 20_000));
         assert!(!totals.commands[0].is_used() && totals.commands[2].is_used());
     }

@@ -158,7 +158,11 @@ async fn tick(post: Rc<Post>) {
     let mut ticker = Ticker::new(post.index, post.hub.workers.len());
     loop {
         let now_ms = post.hub.clock.wall_ms();
+        let began_ns = post.hub.clock.mono_ns();
         let rest_ms = ticker.tick(&post.hub.keyspace, now_ms);
+        let took_ns = post.hub.clock.mono_ns().saturating_sub(began_ns);
+        let threshold_ms = post.hub.config.load().latency_monitor_threshold;
+        post.hub.latency.note("expire-cycle", threshold_ms, took_ns, now_ms);
         post.hub.rates.sample(now_ms, || flow(&post.hub));
         sleep(Duration::from_millis(rest_ms)).await;
     }

@@ -159,6 +159,16 @@ impl Db {
         self.index.bytes() + self.expiry.bytes() + self.queues.bytes()
     }
 
+    /// The part of [`Db::overhead_bytes`] that due times take.
+    pub fn due_bytes(&self) -> usize {
+        self.expiry.bytes()
+    }
+
+    /// The part of [`Db::overhead_bytes`] that remembers evicted keys.
+    pub fn ghost_bytes(&self) -> usize {
+        self.queues.bytes()
+    }
+
     /// Bytes of free slots: resident, but to be filled again before memory grows.
     pub fn reusable_bytes(&self) -> usize {
         self.index.reusable_bytes() + self.arena.touched_bytes().saturating_sub(self.arena.live_bytes())

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::command::info::{Facts, REDIS_VERSION, Text};
+use crate::base::version::{LARDER_VERSION, REDIS_VERSION};
+use crate::command::info::{Facts, Text};
 use crate::command::table;
 use crate::hub::clients::{Client, flag};
-use crate::metrics::process;
+use crate::metrics::{allocator, process};
 
 /// Bytes as people read them: `1.50M`.
 fn human(bytes: u64) -> String {
@@ -24,7 +25,7 @@ pub(super) fn server(text: &mut Text, facts: &mut Facts<'_, '_>) {
     let uptime_seconds = facts.cx.now_ms.saturating_sub(hub.started_ms) / 1000;
     let config = facts.cx.worker.config();
     text.field("redis_version", REDIS_VERSION);
-    text.field("larder_version", env!("CARGO_PKG_VERSION"));
+    text.field("larder_version", LARDER_VERSION);
     text.field("redis_git_sha1", "00000000");
     text.field("redis_git_dirty", 0);
     text.field("redis_build_id", "0");
@@ -113,6 +114,16 @@ pub(super) fn memory(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("mem_clients_slaves", 0);
     text.field("mem_replication_backlog", 0);
     text.field("mem_allocator", "jemalloc");
+    let jemalloc = allocator::bytes();
+    text.field("allocator_allocated", jemalloc.allocated);
+    text.field("allocator_active", jemalloc.active);
+    text.field("allocator_resident", jemalloc.resident);
+    let ratio = |above: u64, below: u64| above as f64 / below.max(1) as f64;
+    text.field(
+        "allocator_frag_ratio",
+        format_args!("{:.2}", ratio(jemalloc.active, jemalloc.allocated)),
+    );
+    text.field("allocator_rss_ratio", format_args!("{:.2}", ratio(jemalloc.resident, jemalloc.active)));
     text.field("mem_bytes_per_entry", used.checked_div(entries).unwrap_or(0));
     text.field("active_defrag_running", 0);
     text.field("lazyfree_pending_objects", keyspace.drops_pending());
@@ -229,7 +240,11 @@ pub(super) fn latencystats(text: &mut Text, facts: &mut Facts<'_, '_>) {
         let shown: Vec<String> = percentiles
             .0
             .iter()
-            .map(|&percentile| format!("p{percentile}={:.3}", row.latency.quantile_us(percentile / 100.0)))
+            .map(|&percentile| {
+                // A class of the histogram ends above what is in it; the longest of all is known exactly.
+                let us = row.latency.quantile_us(percentile / 100.0).min(row.longest_ns as f64 / 1e3);
+                format!("p{percentile}={us:.3}")
+            })
             .collect();
         text.field(&format!("latency_percentiles_usec_{}", entry.full_name), shown.join(","));
     }

@@ -1,0 +1,70 @@
+//! What the allocator says about itself: jemalloc's own statistics, and giving free memory back.
+//!
+//! Zeros and empty texts where jemalloc does not answer, which happens only when it is not what the program runs on.
+
+use tikv_jemalloc_ctl::stats_print::{Options, stats_print};
+use tikv_jemalloc_ctl::{Access, AsName, arenas, epoch, stats};
+
+/// Bytes at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllocatorBytes {
+    /// Handed out.
+    pub allocated: u64,
+    /// In pages that hold something handed out.
+    pub active: u64,
+    /// Physically there, the allocator's own data included.
+    pub resident: u64,
+    /// Address space kept without memory behind it.
+    pub retained: u64,
+}
+
+/// The present numbers.
+pub fn bytes() -> AllocatorBytes {
+    // Statistics are those of the last epoch.
+    if epoch::advance().is_err() {
+        return AllocatorBytes::default();
+    }
+    let number = |read: Result<usize, tikv_jemalloc_ctl::Error>| read.map_or(0, |bytes| bytes as u64);
+    AllocatorBytes {
+        allocated: number(stats::allocated::read()),
+        active: number(stats::active::read()),
+        resident: number(stats::resident::read()),
+        retained: number(stats::retained::read()),
+    }
+}
+
+/// jemalloc's report, some thousands of bytes of text for people.
+pub fn report() -> String {
+    let mut text = Vec::new();
+    let options = Options::default();
+    // Writing to memory cannot fail.
+    let _ = stats_print(&mut text, options);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Gives free pages back to the operating system. Fails where an arena cannot be told to.
+pub fn purge() -> Result<(), String> {
+    let count = arenas::narenas::read().map_err(|error| error.to_string())?;
+    for arena in 0..count {
+        let name = format!("arena.{arena}.dirty_decay_ms\0");
+        let name = name.name();
+        // Pages that may stay dirty for no time at all go at once; then the former time is put back.
+        let Ok(before_ms) = Access::<isize>::read(name) else { continue };
+        let purged = Access::<isize>::write(name, 0);
+        Access::<isize>::write(name, before_ms).and(purged).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, purge, report};
+
+    #[test]
+    fn jemalloc_answers() {
+        purge().expect("purged");
+        let now = bytes();
+        assert!(now.resident >= now.active && now.active >= now.allocated);
+        assert!(report().contains("jemalloc"));
+    }
+}
