@@ -42,6 +42,7 @@ const WRITES_WITHOUT_DENYOOM: &[&str] = &[
     "flushdb",
     "flushall",
     "swapdb",
+    "migrate",
 ];
 
 /// Rows whose arity is not the least that the argument tree says: name, why.

@@ -53,10 +53,15 @@ const SUBCOMMANDS: &[Spec] = &[
         .args(&[Arg::key("key", 0)])
         .reply(Shape::Simple)
         .finish(),
-    row("set-active-expire", set_active_expire, 3, "Chooses whether due keys are removed before they are used.")
-        .args(&[Arg::integer("on")])
-        .reply(Shape::Ok)
-        .finish(),
+    row(
+        "set-active-expire",
+        set_active_expire,
+        3,
+        "Chooses whether due keys are removed before they are used.",
+    )
+    .args(&[Arg::integer("on")])
+    .reply(Shape::Ok)
+    .finish(),
     row("stringmatch-len", match_length, 4, "Matches a pattern with so many letters A.")
         .args(&[Arg::integer("length"), Arg::pattern("pattern")])
         .reply(Shape::Boolean)
@@ -64,11 +69,7 @@ const SUBCOMMANDS: &[Spec] = &[
     row("populate", populate, -3, "Sets so many keys to short values; keys that exist stay as they are.")
         .args(&[
             Arg::integer("count"),
-            Arg::block(
-                "names",
-                &[Arg::string("prefix"), Arg::integer("size").optional()],
-            )
-            .optional(),
+            Arg::block("names", &[Arg::string("prefix"), Arg::integer("size").optional()]).optional(),
         ])
         .reply(Shape::Ok)
         .finish(),

@@ -13,7 +13,12 @@ const WANTED_MIN_BYTES: usize = 4096;
 
 /// Runs all gates.
 #[inline]
-pub fn check(worker: &mut WorkerLocal, session: &Session, entry: &Entry, args: Args<'_>) -> Result<(), Error> {
+pub fn check(
+    worker: &mut WorkerLocal,
+    session: &Session,
+    entry: &Entry,
+    args: Args<'_>,
+) -> Result<(), Error> {
     authenticated(session, entry)?;
     memory(worker, entry, args)?;
     transaction(session, entry)

@@ -193,7 +193,9 @@ fn doctor(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
 
 fn advice(event: &str) -> &'static str {
     match event {
-        "command" => "SLOWLOG GET shows the slow commands; use SCAN for KEYS, smaller batches, UNLINK for DEL.",
+        "command" => {
+            "SLOWLOG GET shows the slow commands; use SCAN for KEYS, smaller batches, UNLINK for DEL."
+        }
         "fast-command" => {
             "These do little work each: the machine is short of processor time, or a slow command holds the same \
              shard (SLOWLOG GET)."
@@ -217,14 +219,12 @@ fn graph(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let mut text = format!("{}: {highest_ms} ms at most, {lowest_ms} ms at least\n\n", event.name);
     for row in (1..=GRAPH_ROWS).rev() {
         let height = |sample: &Sample| (sample.took_ms * GRAPH_ROWS).div_ceil(highest_ms);
-        let line: String =
-            shown.iter().map(|sample| if height(sample) >= row { '#' } else { ' ' }).collect();
+        let line: String = shown.iter().map(|sample| if height(sample) >= row { '#' } else { ' ' }).collect();
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    let ago_s = |at: Option<&Sample>| {
-        at.map_or(0, |sample| (cx.now_ms / 1000).saturating_sub(sample.at_seconds))
-    };
+    let ago_s =
+        |at: Option<&Sample>| at.map_or(0, |sample| (cx.now_ms / 1000).saturating_sub(sample.at_seconds));
     let (first_s, last_s) = (ago_s(shown.first()), ago_s(shown.last()));
     let _ = writeln!(text, "{} seconds with samples, from {first_s} s ago to {last_s} s ago", shown.len());
     cx.reply.verbatim("txt", text.as_bytes());

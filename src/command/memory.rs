@@ -44,7 +44,13 @@ const SUBCOMMANDS: &[Spec] = &[
         .args(&[Arg::key("key", 0), Arg::integer("count").token("SAMPLES").optional()])
         .reply(Shape::OneOf(&[Shape::Integer, Shape::Null]))
         .finish(),
-    row("stats", stats, ANY_SHARD, "Tells what takes memory, in bytes.", Shape::Map(&Shape::Bulk, &Shape::Any)),
+    row(
+        "stats",
+        stats,
+        ANY_SHARD,
+        "Tells what takes memory, in bytes.",
+        Shape::Map(&Shape::Bulk, &Shape::Any),
+    ),
     row("doctor", doctor, ANY_SHARD, "Tells in words whether memory is well used.", Shape::Verbatim),
     row("malloc-stats", malloc_stats, ANY_SHARD, "Gives the report of the allocator.", Shape::Verbatim),
     row(
@@ -234,7 +240,9 @@ fn doctor(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
         text.push_str("There is too little data to judge how memory is used.\n");
     } else {
         if limit > 0 && sums.used > limit {
-            text.push_str("Memory is over maxmemory: writes are refused, or keys evicted, until it is not.\n");
+            text.push_str(
+                "Memory is over maxmemory: writes are refused, or keys evicted, until it is not.\n",
+            );
         }
         if sums.reusable > sums.used / 8 {
             let _ = writeln!(

@@ -14,7 +14,14 @@ use crate::resp::shape::Shape;
 
 /// The family's rows.
 pub const COMMANDS: &[Spec] = &[
-    refused("replicaof", no_replication, 3, ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING, "5.0.0", REPLICA_ARGS),
+    refused(
+        "replicaof",
+        no_replication,
+        3,
+        ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING,
+        "5.0.0",
+        REPLICA_ARGS,
+    ),
     Spec::new("slaveof", no_replication)
         .arity(3)
         .flags(ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING)
@@ -32,11 +39,7 @@ pub const COMMANDS: &[Spec] = &[
         -3,
         ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI,
         "2.8.0",
-        &[
-            Arg::string("replicationid"),
-            Arg::integer("offset"),
-            Arg::string("option").optional().multiple(),
-        ],
+        &[Arg::string("replicationid"), Arg::integer("offset"), Arg::string("option").optional().multiple()],
     ),
     refused("sync", no_replication, 1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, "1.0.0", &[]),
     Spec::new("replconf", no_replication)
@@ -170,7 +173,9 @@ fn no_snapshots(_: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
 }
 
 fn no_migration(_: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
-    Err(Error::Fixed("ERR MIGRATE is not supported: copy keys with GET, PTTL and SET, or let the client do so"))
+    Err(Error::Fixed(
+        "ERR MIGRATE is not supported: copy keys with GET, PTTL and SET, or let the client do so",
+    ))
 }
 
 fn no_cluster(_: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {

@@ -54,7 +54,9 @@ pub const COMMANDS: &[Spec] = &[
         .group(Group::Generic)
         .since("3.0.0")
         .complexity("O(1).")
-        .summary("Tells how many replicas have this connection's writes: none, as there are none, and at once.")
+        .summary(
+            "Tells how many replicas have this connection's writes: none, as there are none, and at once.",
+        )
         .args(&[Arg::integer("numreplicas"), Arg::integer("timeout")])
         .reply(Shape::Integer)
         .finish(),

@@ -2,6 +2,7 @@
 
 mod connection;
 mod expiry;
+mod introspect;
 mod keys;
 mod server;
 mod strings;

@@ -54,6 +54,11 @@ impl Client {
         self
     }
 
+    /// Whether the connection speaks RESP3.
+    pub fn is_resp3(&self) -> bool {
+        self.resp3
+    }
+
     /// Sends one command and waits for its reply.
     #[track_caller]
     pub fn cmd<A: AsRef<[u8]>>(&mut self, arguments: &[A]) -> Frame {

@@ -119,10 +119,7 @@ pub(super) fn memory(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("allocator_active", jemalloc.active);
     text.field("allocator_resident", jemalloc.resident);
     let ratio = |above: u64, below: u64| above as f64 / below.max(1) as f64;
-    text.field(
-        "allocator_frag_ratio",
-        format_args!("{:.2}", ratio(jemalloc.active, jemalloc.allocated)),
-    );
+    text.field("allocator_frag_ratio", format_args!("{:.2}", ratio(jemalloc.active, jemalloc.allocated)));
     text.field("allocator_rss_ratio", format_args!("{:.2}", ratio(jemalloc.resident, jemalloc.active)));
     text.field("mem_bytes_per_entry", used.checked_div(entries).unwrap_or(0));
     text.field("active_defrag_running", 0);
