@@ -76,9 +76,9 @@ const SUBCOMMANDS: &[Spec] = &[
     row("digest", digest, 2, "Gives 40 hex digits that depend on all keys and values.")
         .reply(Shape::Simple)
         .finish(),
-    row("digest-value", digest_value, -2, "Gives 40 hex digits for each key that depend on its value.")
+    row("digest-value", digest_value, -3, "Gives 40 hex digits for each key that depend on its value.")
         .keys(&[KeySpec::range(2, -1, 1).flags(RO)])
-        .args(&[Arg::key("key", 0).optional().multiple()])
+        .args(&[Arg::key("key", 0).multiple()])
         .reply(Shape::Array(&Shape::Simple))
         .finish(),
     row("error", error, 3, "Answers with this error line.")
@@ -265,6 +265,7 @@ const PROTOCOL_TYPES: &str =
     "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
 
 /// The samples that Redis gives, which tests of clients and its own test suite expect to the byte.
+#[expect(clippy::approx_constant, reason = "the sample only looks like π")]
 fn protocol(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     permit(cx)?;
     let resp3 = cx.reply.proto() == Proto::Resp3;

@@ -3,7 +3,7 @@
 //! Order matters to some: redis-cli takes the first occurrence of a field's name in the whole text, so `used_memory:`
 //! stands before its relatives and no value may hold another field's name.
 
-mod larder;
+mod own;
 mod sections;
 
 use crate::command::context::Cx;
@@ -71,7 +71,7 @@ const SECTIONS: &[Section] = &[
     },
     Section { name: "cluster", title: "Cluster", shown: Shown::Always, write: sections::cluster },
     Section { name: "keyspace", title: "Keyspace", shown: Shown::Always, write: sections::keyspace },
-    Section { name: "larder", title: "Larder", shown: Shown::WithEverything, write: larder::write },
+    Section { name: "larder", title: "Larder", shown: Shown::WithEverything, write: own::write },
 ];
 
 /// What the sections are written from, collected once.

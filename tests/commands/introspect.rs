@@ -227,15 +227,20 @@ fn there_is_one_user() {
 
 #[test]
 fn what_has_no_place_here_is_refused() {
-    let replication = "-ERR replication is not supported: this server is a master without replicas";
-    let saving = "-ERR saving to disk is not supported: all data is in memory only";
+    check(
+        r#"
+        REPLICAOF localhost 7000 => -ERR replication is not supported: this server is a master without replicas
+        SLAVEOF NO ONE           => -ERR replication is not supported: this server is a master without replicas
+        PSYNC ? -1               => -ERR replication is not supported: this server is a master without replicas
+        SYNC                     => -ERR replication is not supported: this server is a master without replicas
+        REPLCONF a b             => -ERR replication is not supported: this server is a master without replicas
+        SAVE                     => -ERR saving to disk is not supported: all data is in memory only
+        BGSAVE                   => -ERR saving to disk is not supported: all data is in memory only
+        BGSAVE SCHEDULE          => -ERR saving to disk is not supported: all data is in memory only
+        BGREWRITEAOF             => -ERR saving to disk is not supported: all data is in memory only
+        "#,
+    );
     both_protocols(&[], |_, client| {
-        for line in ["REPLICAOF localhost 7000", "SLAVEOF NO ONE", "PSYNC ? -1", "SYNC", "REPLCONF a b"] {
-            client.check(line, replication);
-        }
-        for line in ["SAVE", "BGSAVE", "BGSAVE SCHEDULE", "BGREWRITEAOF"] {
-            client.check(line, saving);
-        }
         client.check(
             "MIGRATE host 7000 key 0 100",
             "-ERR MIGRATE is not supported: copy keys with GET, PTTL and SET, or let the client do so",
