@@ -42,12 +42,32 @@ pub fn size_class(bytes: usize) -> usize {
     bytes.next_multiple_of(step)
 }
 
-/// Objects by number; numbers are reused.
-#[derive(Debug, Default)]
+/// Cells of a chunk.
+const CHUNK: usize = 128;
+
+/// A place for an object.
+#[derive(Debug)]
+enum Cell {
+    Used(Object),
+    /// Free; the number of the next free cell, or `END`.
+    Free(u32),
+}
+
+/// The end of the list of free cells.
+const END: u32 = u32::MAX;
+
+/// Objects by number; numbers are reused. Cells come in chunks, so that growth moves no object.
+#[derive(Debug)]
 pub struct Objects {
-    cells: Vec<Option<Object>>,
-    vacant: Vec<u32>,
+    chunks: Vec<Box<[Cell]>>,
+    free: u32,
     bytes: usize,
+}
+
+impl Default for Objects {
+    fn default() -> Self {
+        Self { chunks: Vec::new(), free: END, bytes: 0 }
+    }
 }
 
 impl Objects {
@@ -58,36 +78,55 @@ impl Objects {
 
     /// Stores an object and says its number.
     pub fn insert(&mut self, object: Object) -> u32 {
-        self.bytes += object.heap_bytes();
-        match self.vacant.pop() {
-            Some(number) => {
-                self.cells[number as usize] = Some(object);
-                number
-            }
-            None => {
-                self.cells.push(Some(object));
-                self.cells.len() as u32 - 1
-            }
+        if self.free == END {
+            let first = (self.chunks.len() * CHUNK) as u32;
+            let link =
+                |at: u32| if at as usize + 1 < CHUNK { Cell::Free(first + at + 1) } else { Cell::Free(END) };
+            self.chunks.push((0..CHUNK as u32).map(link).collect());
+            self.free = first;
         }
+        self.bytes += object.heap_bytes();
+        let number = self.free;
+        if let Some(cell) = self.cell(number)
+            && let Cell::Free(next) = std::mem::replace(cell, Cell::Used(object))
+        {
+            self.free = next;
+        }
+        number
     }
 
     /// Takes an object out.
     pub fn remove(&mut self, number: u32) -> Option<Object> {
-        let object = self.cells.get_mut(number as usize)?.take()?;
+        let free = self.free;
+        let cell = self.cell(number)?;
+        if matches!(cell, Cell::Free(_)) {
+            return None;
+        }
+        let Cell::Used(object) = std::mem::replace(cell, Cell::Free(free)) else { return None };
+        self.free = number;
         self.bytes -= object.heap_bytes();
-        self.vacant.push(number);
         Some(object)
     }
 
     /// The object of this number.
     pub fn get(&self, number: u32) -> Option<&Object> {
-        self.cells.get(number as usize)?.as_ref()
+        match self.chunks.get(number as usize / CHUNK)?.get(number as usize % CHUNK)? {
+            Cell::Used(object) => Some(object),
+            Cell::Free(_) => None,
+        }
+    }
+
+    fn cell(&mut self, number: u32) -> Option<&mut Cell> {
+        self.chunks.get_mut(number as usize / CHUNK)?.get_mut(number as usize % CHUNK)
     }
 
     /// Objects held; for tests.
     #[cfg(test)]
     pub fn validate(&self, entries: usize) {
-        let held: Vec<&Object> = self.cells.iter().flatten().collect();
+        let cells = self.chunks.iter().flatten();
+        let held: Vec<&Object> = cells
+            .filter_map(|cell| if let Cell::Used(object) = cell { Some(object) } else { None })
+            .collect();
         assert_eq!(held.len(), entries);
         assert_eq!(held.iter().map(|object| object.heap_bytes()).sum::<usize>(), self.bytes);
     }
