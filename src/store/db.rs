@@ -316,7 +316,9 @@ impl Db {
         let mut buffer = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         edit(&mut buffer);
         let length = buffer.len();
-        let new_number = self.objects.insert(Object { key: object.key, value: Value::Str(buffer.freeze()) });
+        let spare_bytes = buffer.capacity() - length;
+        let value = Value::Str(buffer.freeze());
+        let new_number = self.objects.insert(Object { key: object.key, value, spare_bytes });
         debug_assert_eq!(number, new_number);
         let raw = Content {
             kind: Kind::Object,
@@ -494,7 +496,7 @@ impl Db {
             (&[][..], Some(key.bytes.into()))
         };
         self.changed = true;
-        let number = self.objects.insert(Object { key: own_key, value });
+        let number = self.objects.insert(Object { key: own_key, value, spare_bytes: 0 });
         let payload = number.to_le_bytes();
         let content = Content { kind: Kind::Object, key: stored_key, due_ms, payload: &payload, raw };
         let result = self.put(key, found, content, now_ms);

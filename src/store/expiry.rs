@@ -166,7 +166,8 @@ impl Expiry {
         self.capacity -= chunk.capacity();
         let before = self.bound_of(bound);
         match self.chunks.get_mut(&before) {
-            Some(earlier) if earlier.len() + chunk.len() <= MERGE_MAX => {
+            // An empty chunk leaves only its range, and that to any neighbour.
+            Some(earlier) if chunk.is_empty() || earlier.len() + chunk.len() <= MERGE_MAX => {
                 self.capacity -= earlier.capacity();
                 earlier.append(&mut chunk);
                 self.capacity += earlier.capacity();
@@ -190,6 +191,7 @@ impl Expiry {
         let mut len = 0;
         for (at, (bound, chunk)) in self.chunks.iter().enumerate() {
             len += chunk.len();
+            assert!(!chunk.is_empty() || *bound == FIRST, "an empty chunk stays");
             for &handle in chunk {
                 let key = (due_of(handle), handle);
                 assert!(key >= *bound && bounds.get(at + 1).is_none_or(|next| key < *next), "{key:?}");

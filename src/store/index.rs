@@ -530,6 +530,8 @@ fn scan_directory(
     found: &mut Vec<Handle>,
 ) -> Option<Position> {
     let wanted = found.len() + count.max(1);
+    // Positions come back from clients: one that was never given out starts somewhere, but ends.
+    let from = if from.depth <= DEPTH_MAX { from } else { Position::default() };
     // The prefix left-aligned in 64 bits is the least hash that was not covered yet.
     let mut hash = if from.depth == 0 { 0 } else { u64::from(from.prefix) << (64 - from.depth) };
     let mut from = Some(from);

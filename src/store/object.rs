@@ -22,6 +22,8 @@ pub struct Object {
     pub key: Option<Box<[u8]>>,
     /// The value.
     pub value: Value,
+    /// Bytes that are allocated for the value beyond its length, so that it can grow in place.
+    pub spare_bytes: usize,
 }
 
 impl Object {
@@ -29,7 +31,7 @@ impl Object {
     pub fn heap_bytes(&self) -> usize {
         let key = self.key.as_ref().map_or(0, |key| size_class(key.len()));
         let Value::Str(bytes) = &self.value;
-        key + size_class(bytes.len()) + size_of::<Self>()
+        key + size_class(bytes.len() + self.spare_bytes)
     }
 }
 
@@ -42,92 +44,82 @@ pub fn size_class(bytes: usize) -> usize {
     bytes.next_multiple_of(step)
 }
 
-/// Cells of a chunk.
-const CHUNK: usize = 128;
+/// Cells of a page: 3.5 KiB, which is one of jemalloc's classes.
+const PAGE_CELLS: usize = 64;
 
-/// A place for an object.
-#[derive(Debug)]
-enum Cell {
-    Used(Object),
-    /// Free; the number of the next free cell, or `END`.
-    Free(u32),
+#[derive(Debug, Default)]
+struct Page {
+    /// [`PAGE_CELLS`] of them, or none while none is held.
+    cells: Vec<Option<Object>>,
+    held: usize,
 }
 
-/// The end of the list of free cells.
-const END: u32 = u32::MAX;
-
-/// Objects by number; numbers are reused. Cells come in chunks, so that growth moves no object.
-#[derive(Debug)]
+/// Objects by number; numbers are reused. The table comes and goes in pages, so that growing copies nothing of note.
+#[derive(Debug, Default)]
 pub struct Objects {
-    chunks: Vec<Box<[Cell]>>,
-    free: u32,
+    pages: Vec<Page>,
+    vacant: Vec<u32>,
+    /// Numbers below this were given out before.
+    next: u32,
+    pages_held: usize,
     bytes: usize,
 }
 
-impl Default for Objects {
-    fn default() -> Self {
-        Self { chunks: Vec::new(), free: END, bytes: 0 }
-    }
-}
-
 impl Objects {
-    /// Bytes held by all objects.
+    /// Bytes held by all objects and their table.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.pages_held * PAGE_CELLS * size_of::<Option<Object>>()
     }
 
     /// Stores an object and says its number.
     pub fn insert(&mut self, object: Object) -> u32 {
-        if self.free == END {
-            let first = (self.chunks.len() * CHUNK) as u32;
-            let link =
-                |at: u32| if at as usize + 1 < CHUNK { Cell::Free(first + at + 1) } else { Cell::Free(END) };
-            self.chunks.push((0..CHUNK as u32).map(link).collect());
-            self.free = first;
-        }
         self.bytes += object.heap_bytes();
-        let number = self.free;
-        if let Some(cell) = self.cell(number)
-            && let Cell::Free(next) = std::mem::replace(cell, Cell::Used(object))
-        {
-            self.free = next;
+        let number = self.vacant.pop().unwrap_or_else(|| {
+            self.next += 1;
+            self.next - 1
+        });
+        let at = number as usize;
+        if at / PAGE_CELLS == self.pages.len() {
+            self.pages.push(Page::default());
         }
+        let page = &mut self.pages[at / PAGE_CELLS];
+        if page.held == 0 {
+            page.cells.reserve_exact(PAGE_CELLS);
+            page.cells.resize_with(PAGE_CELLS, || None);
+            self.pages_held += 1;
+        }
+        page.held += 1;
+        page.cells[at % PAGE_CELLS] = Some(object);
         number
     }
 
     /// Takes an object out.
     pub fn remove(&mut self, number: u32) -> Option<Object> {
-        let free = self.free;
-        let cell = self.cell(number)?;
-        if matches!(cell, Cell::Free(_)) {
-            return None;
+        let page = self.pages.get_mut(number as usize / PAGE_CELLS)?;
+        let object = page.cells.get_mut(number as usize % PAGE_CELLS)?.take()?;
+        page.held -= 1;
+        if page.held == 0 {
+            page.cells = Vec::new();
+            self.pages_held -= 1;
         }
-        let Cell::Used(object) = std::mem::replace(cell, Cell::Free(free)) else { return None };
-        self.free = number;
         self.bytes -= object.heap_bytes();
+        self.vacant.push(number);
         Some(object)
     }
 
     /// The object of this number.
+    #[inline]
     pub fn get(&self, number: u32) -> Option<&Object> {
-        match self.chunks.get(number as usize / CHUNK)?.get(number as usize % CHUNK)? {
-            Cell::Used(object) => Some(object),
-            Cell::Free(_) => None,
-        }
+        let page = self.pages.get(number as usize / PAGE_CELLS)?;
+        page.cells.get(number as usize % PAGE_CELLS)?.as_ref()
     }
 
-    fn cell(&mut self, number: u32) -> Option<&mut Cell> {
-        self.chunks.get_mut(number as usize / CHUNK)?.get_mut(number as usize % CHUNK)
-    }
-
-    /// Objects held; for tests.
+    /// Recounts everything; for tests.
     #[cfg(test)]
     pub fn validate(&self, entries: usize) {
-        let cells = self.chunks.iter().flatten();
-        let held: Vec<&Object> = cells
-            .filter_map(|cell| if let Cell::Used(object) = cell { Some(object) } else { None })
-            .collect();
-        assert_eq!(held.len(), entries);
+        let held: Vec<&Object> = self.pages.iter().flat_map(|page| page.cells.iter().flatten()).collect();
+        assert_eq!((held.len(), self.next as usize - self.vacant.len()), (entries, entries));
         assert_eq!(held.iter().map(|object| object.heap_bytes()).sum::<usize>(), self.bytes);
+        assert_eq!(self.pages.iter().filter(|page| page.held > 0).count(), self.pages_held);
     }
 }

@@ -7,6 +7,8 @@
 //! Tags stand together so that looking for one is comparing a few cache lines; whose segment it is stands in front so
 //! that it can be moved.
 
+use smallvec::SmallVec;
+
 use super::arena::{Arena, Full, Handle, SLOT_BYTES_MAX};
 
 /// Bytes of an entry in a segment: tag and handle.
@@ -15,6 +17,9 @@ const CELL_BYTES: usize = 6;
 /// number and the branch's.
 const HEAD_BYTES: usize = 9;
 const MARK: u8 = 1;
+/// Tags compared at a time.
+const LANES: usize = 16;
+
 /// Whose segment it is.
 #[derive(Clone, Copy)]
 pub(super) struct Owner {
@@ -75,27 +80,28 @@ impl Segment {
             return None;
         }
         let cells = arena.slot(self.cells);
-        let mut chunks = cells[HEAD_BYTES..HEAD_BYTES + 2 * self.len()].chunks_exact(32);
+        let len = self.len();
         let mut base = 0;
-        for chunk in &mut chunks {
-            let mut mask = 0u32;
-            for (bit, pair) in chunk.chunks_exact(2).enumerate() {
-                mask |= u32::from(u16::from_le_bytes([pair[0], pair[1]]) == tag) << bit;
+        while base < len {
+            let from = HEAD_BYTES + 2 * base;
+            // Beyond the tags there are handles: what matches there is masked out.
+            let Some(tags) = cells.get(from..from + 2 * LANES) else {
+                return (base..len).find(|&at| tag_in(cells, at) == tag && is_it(handle_in(cells, at)));
+            };
+            let mut hits = matches(tags, tag);
+            if len - base < LANES {
+                hits &= (1 << (8 * (len - base))) - 1;
             }
-            while mask != 0 {
-                let at = base + mask.trailing_zeros() as usize;
+            while hits != 0 {
+                let at = base + hits.trailing_zeros() as usize / 8;
                 if is_it(handle_in(cells, at)) {
                     return Some(at);
                 }
-                mask &= mask - 1;
+                hits &= hits - 1;
             }
-            base += 16;
+            base += LANES;
         }
-        let mut rest = chunks.remainder().chunks_exact(2).enumerate();
-        rest.find_map(|(offset, pair)| {
-            let same = u16::from_le_bytes([pair[0], pair[1]]) == tag;
-            (same && is_it(handle_in(cells, base + offset))).then_some(base + offset)
-        })
+        None
     }
 
     /// An entry by its place.
@@ -131,10 +137,9 @@ impl Segment {
         if self.cells != Handle::NONE {
             let (tags, handles) = (2 * self.len(), 4 * self.len());
             let old = arena.slot(self.cells);
-            let mut copied = [0u8; SLOT_BYTES_MAX];
-            copied[..tags].copy_from_slice(&old[HEAD_BYTES..HEAD_BYTES + tags]);
+            let mut copied: SmallVec<[u8; 1024]> = SmallVec::from_slice(&old[HEAD_BYTES..HEAD_BYTES + tags]);
             let from = HEAD_BYTES + 2 * capacity_of(old);
-            copied[tags..tags + handles].copy_from_slice(&old[from..from + handles]);
+            copied.extend_from_slice(&old[from..from + handles]);
             let new = arena.slot_mut(resized.cells);
             let to = HEAD_BYTES + 2 * capacity_of(new);
             new[HEAD_BYTES..HEAD_BYTES + tags].copy_from_slice(&copied[..tags]);
@@ -180,6 +185,16 @@ impl Segment {
 /// Entries of room that a segment of `entries` is given beyond them.
 pub(super) fn spare(entries: usize) -> usize {
     (entries / 16).max(1)
+}
+
+/// One byte a tag, 1 where it matches: a form that compiles to a few vector instructions.
+#[inline]
+fn matches(tags: &[u8], tag: u16) -> u128 {
+    let mut hits = [0; LANES];
+    for (hit, pair) in hits.iter_mut().zip(tags.chunks_exact(2)) {
+        *hit = u8::from(u16::from_le_bytes([pair[0], pair[1]]) == tag);
+    }
+    u128::from_le_bytes(hits)
 }
 
 fn capacity_of(cells: &[u8]) -> usize {
