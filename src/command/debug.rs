@@ -8,7 +8,7 @@ use std::time::Duration;
 use ahash::RandomState;
 
 use crate::base::glob;
-use crate::base::num::{parse_f64, parse_i64};
+use crate::base::num::{parse_f64, parse_i64, parse_u64};
 use crate::command::context::Cx;
 use crate::command::docs::help_row;
 use crate::command::object::encoding_name;
@@ -168,7 +168,9 @@ fn match_length(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 fn populate(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     permit(cx)?;
     let count = parse_i64(&args[2]).filter(|&count| count >= 0).ok_or(Error::MustBePositive)?;
-    let size = args.get(4).map(|word| parse_i64(word).filter(|&size| size >= 0).ok_or(Error::MustBePositive));
+    let longest = cx.worker.config().proto_max_bulk_len;
+    let size =
+        args.get(4).map(|word| parse_u64(word).filter(|&size| size <= longest).ok_or(Error::OutOfRange));
     let size = size.transpose()?;
     if args.len() > 5 {
         return Err(Error::Syntax);

@@ -160,8 +160,9 @@ enum Value {
     Ratio(f64),
 }
 
+/// 0 where there is nothing to divide by.
 fn ratio(above: u64, below: u64) -> Value {
-    Value::Ratio(above as f64 / below.max(1) as f64)
+    Value::Ratio(if below == 0 { 0.0 } else { above as f64 / below as f64 })
 }
 
 fn percent(part: u64, whole: u64) -> Value {

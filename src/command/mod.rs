@@ -20,6 +20,7 @@ pub mod monitor;
 pub mod object;
 pub mod refused;
 pub mod scan;
+pub mod secret;
 pub mod server;
 pub mod session;
 pub mod shutdown;

@@ -3,6 +3,7 @@
 use crate::base::num::parse_i64;
 use crate::command::context::Cx;
 use crate::command::docs::help_row;
+use crate::command::secret::{REDACTED, is_secret};
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{ADMIN, LOADING, SKIP_SLOWLOG, STALE};
 use crate::command::spec::{Group, Spec};
@@ -116,7 +117,9 @@ pub fn note(cx: &mut Cx<'_>, entry: &Entry, args: Args<'_>, took_ns: u64) {
 
 #[cold]
 fn push(cx: &mut Cx<'_>, args: Args<'_>, took_us: u64) {
-    let mut kept: Vec<Vec<u8>> = args.iter().take(ARGS_MAX).map(cut).collect();
+    let shown = args.iter().take(ARGS_MAX).enumerate();
+    let mut kept: Vec<Vec<u8>> =
+        shown.map(|(at, arg)| if is_secret(args, at) { REDACTED.into() } else { cut(arg) }).collect();
     if args.len() > ARGS_MAX {
         kept[ARGS_MAX - 1] = format!("... ({} more arguments)", args.len() - ARGS_MAX + 1).into_bytes();
     }

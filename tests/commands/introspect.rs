@@ -66,6 +66,11 @@ fn slow_commands_are_kept_newest_first_and_cut() {
         assert_eq!(args.items().len(), 32);
         assert_eq!(args.items()[1].text(), format!("{}... (72 more bytes)", &long[..128]));
         assert_eq!(args.items()[31].text(), "... (9 more arguments)");
+        client.line("AUTH pa55word");
+        client.line("HELLO 9 AUTH me pa55word");
+        client.line("CONFIG SET slowlog-max-len 20 requirepass pa55word requirepass pa55word");
+        let shown = client.line("SLOWLOG GET").to_string();
+        assert!(shown.contains("(redacted)") && !shown.contains("pa55word"), "{shown}");
         client.check("CONFIG SET slowlog-log-slower-than 10000 slowlog-max-len 128", "OK");
         assert!(client.line("SLOWLOG HELP").items().len() > 4);
     });

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::base::version::{LARDER_VERSION, REDIS_VERSION};
 use crate::command::info::{Facts, Text};
 use crate::command::table;
+use crate::config::container;
 use crate::hub::clients::{Client, flag};
 use crate::metrics::{allocator, process};
 
@@ -36,7 +37,7 @@ pub(super) fn server(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("process_id", std::process::id());
     text.field("run_id", &hub.run_id);
     text.field("tcp_port", config.port);
-    text.field("server_time_usec", facts.cx.now_ms * 1000);
+    text.field("server_time_usec", facts.cx.worker.clock.wall_us());
     text.field("uptime_in_seconds", uptime_seconds);
     text.field("uptime_in_days", uptime_seconds / 86_400);
     text.field("hz", facts.cx.worker.config().hz);
@@ -71,6 +72,28 @@ pub(super) fn clients(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("total_blocking_keys", 0);
 }
 
+/// 0 where there is nothing to divide by.
+fn ratio(above: u64, below: u64) -> String {
+    format!("{:.2}", if below == 0 { 0.0 } else { above as f64 / below as f64 })
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.2}%", if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 })
+}
+
+fn allocator_fields(text: &mut Text, resident: u64) {
+    let jemalloc = allocator::bytes();
+    text.field("allocator_allocated", jemalloc.allocated);
+    text.field("allocator_active", jemalloc.active);
+    text.field("allocator_resident", jemalloc.resident);
+    text.field("allocator_frag_ratio", ratio(jemalloc.active, jemalloc.allocated));
+    text.field("allocator_frag_bytes", jemalloc.active as i64 - jemalloc.allocated as i64);
+    text.field("allocator_rss_ratio", ratio(jemalloc.resident, jemalloc.active));
+    text.field("allocator_rss_bytes", jemalloc.resident as i64 - jemalloc.active as i64);
+    text.field("rss_overhead_ratio", ratio(resident, jemalloc.resident));
+    text.field("rss_overhead_bytes", resident as i64 - jemalloc.resident as i64);
+}
+
 pub(super) fn memory(text: &mut Text, facts: &mut Facts<'_, '_>) {
     let hub = facts.cx.hub;
     let keyspace = &hub.keyspace;
@@ -96,9 +119,14 @@ pub(super) fn memory(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("used_memory_rss_human", human(resident));
     text.field("used_memory_peak", keyspace.peak_bytes());
     text.field("used_memory_peak_human", human(keyspace.peak_bytes()));
+    text.field("used_memory_peak_perc", percent(used, keyspace.peak_bytes()));
     text.field("used_memory_overhead", overhead);
     text.field("used_memory_startup", 0);
     text.field("used_memory_dataset", used.saturating_sub(overhead));
+    text.field("used_memory_dataset_perc", percent(used.saturating_sub(overhead), used));
+    let system = container::memory_bytes().unwrap_or(0);
+    text.field("total_system_memory", system);
+    text.field("total_system_memory_human", human(system));
     text.field("used_memory_lua", 0);
     text.field("used_memory_scripts", 0);
     text.field("number_of_cached_scripts", 0);
@@ -106,25 +134,20 @@ pub(super) fn memory(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("maxmemory", keyspace.limit_bytes());
     text.field("maxmemory_human", human(keyspace.limit_bytes()));
     text.field("maxmemory_policy", config.maxmemory_policy.name());
-    text.field("mem_fragmentation_ratio", format_args!("{:.2}", resident as f64 / used.max(1) as f64));
+    text.field("mem_fragmentation_ratio", ratio(resident, used));
     text.field("mem_fragmentation_bytes", resident as i64 - used as i64);
     text.field("mem_reusable_bytes", keyspace.reusable_bytes());
     text.field("mem_not_counted_for_evict", buffers);
     text.field("mem_clients_normal", buffers);
     text.field("mem_clients_slaves", 0);
     text.field("mem_replication_backlog", 0);
+    text.field("mem_total_replication_buffers", 0);
     text.field("mem_allocator", "jemalloc");
-    let jemalloc = allocator::bytes();
-    text.field("allocator_allocated", jemalloc.allocated);
-    text.field("allocator_active", jemalloc.active);
-    text.field("allocator_resident", jemalloc.resident);
-    let ratio = |above: u64, below: u64| above as f64 / below.max(1) as f64;
-    text.field("allocator_frag_ratio", format_args!("{:.2}", ratio(jemalloc.active, jemalloc.allocated)));
-    text.field("allocator_rss_ratio", format_args!("{:.2}", ratio(jemalloc.resident, jemalloc.active)));
     text.field("mem_bytes_per_entry", used.checked_div(entries).unwrap_or(0));
     text.field("active_defrag_running", 0);
     text.field("lazyfree_pending_objects", keyspace.drops_pending());
     text.field("lazyfreed_objects", 0);
+    allocator_fields(text, resident);
 }
 
 pub(super) fn persistence(text: &mut Text, facts: &mut Facts<'_, '_>) {
@@ -152,6 +175,8 @@ pub(super) fn stats(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("instantaneous_ops_per_sec", rates.commands as u64);
     text.field("total_net_input_bytes", recent.net_input_bytes);
     text.field("total_net_output_bytes", recent.net_output_bytes);
+    text.field("total_net_repl_input_bytes", 0);
+    text.field("total_net_repl_output_bytes", 0);
     text.field("instantaneous_input_kbps", format_args!("{:.2}", rates.input_bytes / 1024.0));
     text.field("instantaneous_output_kbps", format_args!("{:.2}", rates.output_bytes / 1024.0));
     text.field("rejected_connections", hub.clients.rejected());
