@@ -221,6 +221,7 @@ fn a_monitor_sees_commands_but_no_passwords_and_no_administration() {
     client.line("AUTH user secret");
     client.line("HELLO 2 AUTH user secret");
     client.line("CONFIG GET maxclients");
+    client.check_all("MULTI => OK\nINCR n => QUEUED\nEXEC => [1]");
     client.line("GET k");
     let mut seen = Vec::new();
     while seen.last().is_none_or(|line: &String| !line.ends_with("\"GET\" \"k\"")) {
@@ -235,6 +236,9 @@ fn a_monitor_sees_commands_but_no_passwords_and_no_administration() {
             "\"SET\" \"k\" \"\\x00\\\"\\n\"",
             "\"AUTH\" \"(redacted)\" \"(redacted)\"",
             "\"HELLO\" \"2\" \"AUTH\" \"(redacted)\" \"(redacted)\"",
+            "\"MULTI\"",
+            "\"INCR\" \"n\"",
+            "\"EXEC\"",
             "\"GET\" \"k\"",
         ]
     );
@@ -284,8 +288,7 @@ fn a_pause_holds_writes_back_until_it_is_ended() {
     for (_, id) in &writers {
         wait_until("it waits", || field(&mut admin, *id, "flags").is_some_and(|flags| flags.contains('b')));
     }
-    admin.check("GET n", "nil");
-    admin.check("CLIENT UNPAUSE", "OK");
+    admin.check_all("MULTI => OK\nGET n => QUEUED\nEXEC => [nil]\nCLIENT UNPAUSE => OK");
     for (client, _) in &mut writers {
         assert!((1..=4).contains(&client.reply().integer()));
         assert!(matches!(client.reply(), Frame::Bulk(_)));
@@ -321,11 +324,14 @@ fn replies_are_left_out_as_asked() {
         &["CLIENT", "REPLY", "ON"],
         &["CLIENT", "REPLY", "SKIP"],
         &["SET", "b", "1"],
+        &["CLIENT", "REPLY", "SKIP"],
+        &["CLIENT", "REPLY", "ON"],
         &["MGET", "a", "b"],
     ] {
         client.send(command);
     }
-    assert_eq!(client.reply().to_string(), "OK", "the answer to CLIENT REPLY ON");
+    assert_eq!(client.reply().to_string(), "OK", "the answer to the first CLIENT REPLY ON");
+    assert_eq!(client.reply().to_string(), "OK", "and to the second, which SKIP does not skip");
     assert_eq!(client.reply().to_string(), "[\"1\", \"1\"]");
 }
 

@@ -359,7 +359,7 @@ fn describe(cx: &Cx<'_>, client: &Client, text: &mut String) {
         "id={} addr={} laddr={} fd={} name={} age={age_s} idle={idle_s} flags={} db={} sub={} psub={} ssub={} \
          multi={} watch={} qbuf={query} qbuf-free={query_free} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output} \
          oll={frames} omem={outbox} tot-mem={total} events={events} cmd={command} user={} redir=-1 resp={} \
-         lib-name={} lib-ver={}\n",
+         lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}\n",
         client.id,
         client.peer,
         client.local,
@@ -376,6 +376,9 @@ fn describe(cx: &Cx<'_>, client: &Client, text: &mut String) {
         client.protocol.load(Ordering::Relaxed),
         labels.library,
         labels.library_version,
+        client.net_input_bytes.get(),
+        client.net_output_bytes.get(),
+        client.commands.get(),
     ));
 }
 
@@ -607,7 +610,16 @@ fn capa(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
 }
 
 fn tracking(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
-    if switch(&args[2])? {
+    let on = switch(&args[2])?;
+    let mut at = 3;
+    while let Some(option) = args.get(at) {
+        at += match option.to_ascii_lowercase().as_slice() {
+            b"bcast" | b"optin" | b"optout" | b"noloop" => 1,
+            b"redirect" | b"prefix" if at + 1 < args.len() => 2,
+            _ => return Err(Error::Syntax),
+        };
+    }
+    if on {
         return Err(Error::err("client-side caching is not supported: connect without CLIENT TRACKING"));
     }
     cx.reply.ok();

@@ -28,9 +28,9 @@ pub fn execute(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Repl
     let silent = session.reply_mode;
     let mark = reply.checkpoint();
     answer(worker, session, reply, args);
-    // CLIENT REPLY ON answers itself; everything else under OFF or SKIP is taken back.
+    // What switches replies on (CLIENT REPLY ON, RESET) is answered; everything else under OFF or SKIP is taken back.
     match (silent, session.reply_mode) {
-        (ReplyMode::Off, ReplyMode::On) => {}
+        (_, ReplyMode::On) => {}
         (ReplyMode::SkipNext, ReplyMode::SkipNext) => {
             reply.truncate_to(mark);
             session.reply_mode = ReplyMode::On;
@@ -40,12 +40,14 @@ pub fn execute(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Repl
 }
 
 /// Whether CLIENT PAUSE holds this request back.
-pub fn must_wait(worker: &WorkerLocal, args: Args<'_>) -> Option<PauseKind> {
+pub fn must_wait(worker: &WorkerLocal, session: &Session, args: Args<'_>) -> Option<PauseKind> {
     let (kind, _) = worker.hub.clients.paused(worker.state.now_ms)?;
     let entry = table::resolve(args).ok()?;
     match kind {
         PauseKind::All => Some(kind),
-        PauseKind::Write => (entry.spec.has(WRITE) || txn::is_exec(entry)).then_some(kind),
+        PauseKind::Write => {
+            (entry.spec.has(WRITE) || txn::is_exec_that_writes(entry, session)).then_some(kind)
+        }
     }
 }
 
@@ -76,10 +78,6 @@ fn run(
     args: Args<'_>,
 ) {
     let WorkerLocal { hub, state } = worker;
-    if hub.clients.has_monitors() && !entry.spec.has(SKIP_MONITOR) && !entry.spec.has(ADMIN) {
-        let limit = monitor_limit(state.config());
-        monitor::feed(hub, session, args, limit, state.clock.wall_us());
-    }
     let began_ns = state.last_ns;
     let now_ms = state.now_ms;
     let mut data = Data::new(&hub.keyspace, session.db, now_ms, !session.no_touch);
@@ -121,9 +119,13 @@ fn call(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>) -> Result<(), Er
     (entry.handler)(cx, args)
 }
 
-/// Writes the error, if it is one, and counts the command.
+/// Tells monitors, writes the error, if it is one, and counts the command.
 #[inline]
 fn finish(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>, began_ns: u64, outcome: Result<(), Error>) {
+    if cx.hub.clients.has_monitors() && !entry.spec.has(SKIP_MONITOR) && !entry.spec.has(ADMIN) {
+        let limit = monitor_limit(cx.worker.config());
+        monitor::feed(cx.hub, cx.session, args, limit, cx.worker.clock.wall_us());
+    }
     let failed = outcome.is_err();
     if let Err(error) = outcome {
         cx.hub.errors.count(error.code());
@@ -204,12 +206,7 @@ fn reject(
     reply.error(&error);
 }
 
-/// Monitors fall under the replicas' limit, as in Redis.
+/// Monitors fall under the replicas' limit: by default the normal one is none.
 fn monitor_limit(config: &Config) -> OutputLimit {
-    let limit = config.client_output_buffer_limit.replica;
-    OutputLimit {
-        hard_bytes: limit.hard_bytes,
-        soft_bytes: limit.soft_bytes,
-        soft_ms: limit.soft_seconds * 1000,
-    }
+    config.client_output_buffer_limit.replica.into()
 }

@@ -10,7 +10,7 @@ use crate::command::context::Cx;
 use crate::command::execute;
 use crate::command::session::{Session, Transaction, WatchedKey};
 use crate::command::spec::arg::Arg;
-use crate::command::spec::flags::{ALLOW_BUSY, DENYOOM, FAST, LOADING, NOSCRIPT, SKIP_SLOWLOG, STALE};
+use crate::command::spec::flags::{ALLOW_BUSY, DENYOOM, FAST, LOADING, NOSCRIPT, SKIP_SLOWLOG, STALE, WRITE};
 use crate::command::spec::key_spec::{KeySpec, RO};
 use crate::command::spec::{Group, Spec};
 use crate::command::table::Entry;
@@ -79,6 +79,12 @@ pub fn runs_inside_multi(entry: &Entry) -> bool {
 /// Whether the command is EXEC.
 pub fn is_exec(entry: &Entry) -> bool {
     entry.spec.name == "exec"
+}
+
+/// Whether the command is EXEC and what it would run may write.
+pub fn is_exec_that_writes(entry: &Entry, session: &Session) -> bool {
+    let writes = |transaction: &Transaction| transaction.queue.iter().any(|(entry, _)| entry.spec.has(WRITE));
+    is_exec(entry) && session.transaction.as_ref().is_some_and(writes)
 }
 
 /// Ends a transaction and forgets the watched keys. Also the last thing that is done with a session. No lock may be

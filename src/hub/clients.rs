@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::base::lock::Mutex;
 use crate::config::types;
+use crate::metrics::workers::Count;
 
 /// Bits of [`Client::flags`].
 pub mod flag {
@@ -143,6 +144,12 @@ pub struct Client {
     pub query_free_bytes: AtomicUsize,
     /// Bytes of replies that the socket has not taken yet, outbox not included.
     pub output_bytes: AtomicUsize,
+    /// Bytes received.
+    pub net_input_bytes: Count,
+    /// Bytes written.
+    pub net_output_bytes: Count,
+    /// Requests executed.
+    pub commands: Count,
     flags: AtomicU32,
     signals: AtomicU32,
     soft_since_ms: AtomicU64,
@@ -171,6 +178,9 @@ impl Client {
             query_bytes: AtomicUsize::new(0),
             query_free_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
+            net_input_bytes: Count::default(),
+            net_output_bytes: Count::default(),
+            commands: Count::default(),
             flags: AtomicU32::new(if new.unix { flag::UNIX } else { 0 }),
             signals: AtomicU32::new(0),
             soft_since_ms: AtomicU64::new(0),
@@ -328,8 +338,12 @@ impl Client {
 
     /// Bytes that wait to be written, those that others have queued included.
     pub fn unsent_bytes(&self) -> u64 {
-        let unsent = self.output_bytes.load(Ordering::Relaxed) + self.outbox_bytes.load(Ordering::Relaxed);
-        unsent as u64
+        (self.output_bytes.load(Ordering::Relaxed) + self.outbox_bytes()) as u64
+    }
+
+    /// Bytes that others have queued.
+    pub fn outbox_bytes(&self) -> usize {
+        self.outbox_bytes.load(Ordering::Relaxed)
     }
 
     /// Drops every queued frame.

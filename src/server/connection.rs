@@ -29,7 +29,7 @@ use crate::command::context::WorkerLocal;
 use crate::command::execute::{execute, must_wait};
 use crate::command::session::{Closing, Session};
 use crate::command::txn;
-use crate::hub::clients::{flag, signal};
+use crate::hub::clients::{Client, flag, signal};
 use crate::resp::args::Args;
 use crate::resp::reply::{Proto, Reply};
 use crate::resp::request::{Limits, Scan, Scanner};
@@ -243,7 +243,7 @@ impl Connection {
             Poll::Ready(Ok(length)) if length > 0 => length,
             Poll::Ready(end) => return self.ended(end),
         };
-        note_read(worker, length);
+        note_read(worker, &self.tenure.client, length);
         let used = self.execute(&input[..length], worker, output, turn);
         if used < length {
             self.keep(&input[used..length]);
@@ -298,7 +298,7 @@ impl Connection {
         match self.stream.poll_read_append(cx, &mut self.input) {
             Poll::Pending => self.idle(),
             Poll::Ready(Ok(length)) if length > 0 => {
-                note_read(&desk.worker, length);
+                note_read(&desk.worker, &self.tenure.client, length);
                 self.wanted_bytes = self.wanted_bytes.saturating_sub(length);
                 self.note_input();
                 Next::Again
@@ -352,7 +352,6 @@ impl Connection {
         let config = worker.state.config();
         let (bulk_max, pause_bytes) = (config.proto_max_bulk_len as usize, config.client_output_pause);
         self.tenure.client.active_ms.store(worker.state.now_ms, Ordering::Relaxed);
-        self.tenure.client.query_bytes.store(input.len(), Ordering::Relaxed);
         self.wanted_bytes = 0;
         if self.unsent.is_none() && !output.is_empty() {
             // A handler that panicked has left half a reply to somebody else.
@@ -387,7 +386,14 @@ impl Connection {
             }
         }
         self.protocol = reply.proto();
+        let made = reply.pending_bytes();
         self.unsent = unsent;
+        let client = &self.tenure.client;
+        let limit = client.output_limit(&worker.state.config().client_output_buffer_limit);
+        // As in Redis, too much is too much even if the socket were to take it.
+        if is_over(made + client.outbox_bytes(), limit.hard_bytes) {
+            self.end_for_output(worker);
+        }
         worker.state.stats.busy_ns.add(worker.state.last_ns - began_ns);
         at
     }
@@ -402,7 +408,7 @@ impl Connection {
             return false;
         }
         if let Some((_, until_ms)) = worker.hub.clients.paused(worker.state.now_ms)
-            && must_wait(worker, args).is_some()
+            && must_wait(worker, &self.session, args).is_some()
         {
             let wait_ms = until_ms.saturating_sub(worker.state.now_ms);
             self.pause = Some(Box::pin(sleep(Duration::from_millis(wait_ms))));
@@ -410,6 +416,7 @@ impl Connection {
             return false;
         }
         execute(worker, &mut self.session, reply, args);
+        self.tenure.client.commands.add(1);
         match self.session.closing {
             None => {}
             Some(Closing::AfterReply) => self.phase = Phase::Closing,
@@ -449,6 +456,7 @@ impl Connection {
         if rest < before {
             stats.writes_processed.add(1);
             stats.net_output_bytes.add((before - rest) as u64);
+            self.tenure.client.net_output_bytes.add((before - rest) as u64);
         }
         match outcome {
             Poll::Ready(Ok(())) => {
@@ -472,16 +480,20 @@ impl Connection {
         self.unsent.get_or_insert_with(|| Box::new(mem::take(output)));
         let client = &self.tenure.client;
         client.output_bytes.store(rest, Ordering::Relaxed);
-        let now_ms = worker.state.clock.wall_ms();
         if moved {
-            client.active_ms.store(now_ms, Ordering::Relaxed);
+            client.active_ms.store(worker.state.clock.wall_ms(), Ordering::Relaxed);
         }
         let limit = client.output_limit(&worker.state.config().client_output_buffer_limit);
-        if client.exceeds(client.unsent_bytes(), limit, now_ms) {
-            info!("closing {}: its unsent replies exceed client-output-buffer-limit", client.peer);
-            worker.state.stats.output_limit_closed.add(1);
-            self.phase = Phase::Dead;
+        if client.exceeds(client.unsent_bytes(), limit, worker.state.now_ms) {
+            self.end_for_output(worker);
         }
+    }
+
+    #[cold]
+    fn end_for_output(&mut self, worker: &WorkerLocal) {
+        info!("closing {}: its unsent replies exceed client-output-buffer-limit", self.tenure.client.peer);
+        worker.state.stats.output_limit_closed.add(1);
+        self.phase = Phase::Dead;
     }
 }
 
@@ -499,7 +511,8 @@ fn write(stream: &mut Stream, cx: &mut Context<'_>, reply: &mut Reply) -> Poll<i
     Poll::Ready(Ok(()))
 }
 
-fn note_read(worker: &WorkerLocal, length: usize) {
+fn note_read(worker: &WorkerLocal, client: &Client, length: usize) {
+    client.net_input_bytes.add(length as u64);
     worker.state.stats.reads_processed.add(1);
     worker.state.stats.net_input_bytes.add(length as u64);
 }
