@@ -106,6 +106,18 @@ fn slow_events_are_monitored_from_the_threshold_on() {
 }
 
 #[test]
+fn making_room_for_a_large_value_is_an_event() {
+    let server = Server::start(&["--maxmemory", "16mb", "--maxmemory-policy", "allkeys-lru"]);
+    let mut client = server.connect();
+    client.check("DEBUG POPULATE 150000 small 64", "OK");
+    client.check("CONFIG SET latency-monitor-threshold 1", "OK");
+    client.check(&format!("SET large {}", "x".repeat(8 << 20)), "OK");
+    let history = client.line("LATENCY HISTORY eviction-cycle");
+    assert!(!history.items().is_empty(), "some 60,000 keys went in less than a millisecond");
+    assert!(client.line("LATENCY DOCTOR").text().contains("eviction-cycle"));
+}
+
+#[test]
 fn histograms_count_up_to_powers_of_two() {
     both_protocols(&[], |_, client| {
         client.check("CONFIG RESETSTAT", "OK");

@@ -133,6 +133,29 @@ def server(r):
     assert r.select(1) and r.dbsize() == 0 and r.select(0)
 
 
+def introspection(r):
+    assert r.config_set("slowlog-log-slower-than", 0) and r.slowlog_reset() and r.get("none") is None
+    entry = next(entry for entry in r.slowlog_get() if entry["command"] in ("GET none", b"GET none"))
+    assert entry["duration"] >= 0 and abs(entry["start_time"] - time.time()) < 600, entry
+    assert r.config_set("slowlog-log-slower-than", 10_000)
+    assert r.latency_history("command") == [] and r.latency_reset() == 0
+    assert r.memory_usage("none") is None and r.memory_purge() and r.memory_stats()["keys.count"] >= 0
+    assert r.acl_whoami() == "default" and r.acl_users() == ["default"] and "string" in r.acl_cat()
+    user = r.acl_getuser("default")
+    assert user["flags"] and r.acl_getuser("nosuch") is None and len(r.acl_list()) == 1
+    role = r.role()
+    assert role[0] in ("master", b"master") and role[2] == [], role
+    assert r.wait(0, 10) == 0 and r.module_list() == [] and r.lastsave().year > 2000 and r.lolwut()
+    r.set("d", "v")
+    assert "embstr" in str(r.debug_object("d"))
+    try:
+        r.execute_command("CLUSTER INFO")
+    except redis.ResponseError as error:
+        assert "cluster support disabled" in str(error), error
+    else:
+        raise AssertionError("CLUSTER INFO answered")
+
+
 def monitor(r, port, protocol):
     watcher = redis.Redis(port=port, protocol=protocol, decode_responses=True)
     with watcher.monitor() as feed:
@@ -151,7 +174,7 @@ def main():
     port, protocol = int(sys.argv[1]), int(sys.argv[2])
     r = redis.Redis(port=port, protocol=protocol, decode_responses=True, socket_timeout=20)
     r.flushall()
-    for part in (strings, errors, expiry, pipelines, keys, server):
+    for part in (strings, errors, expiry, pipelines, keys, server, introspection):
         part(r)
     # One connection by name from here on: what a pool hands out may differ from call to call.
     with redis.Redis(port=port, protocol=protocol, decode_responses=True, single_connection_client=True) as single:
