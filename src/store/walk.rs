@@ -58,6 +58,11 @@ impl Db {
         (next, seen)
     }
 
+    /// The due time of an entry at random, about evenly, of all entries; nothing if it has none.
+    pub fn random_due_ms(&self, rng: &mut Rng) -> Option<u64> {
+        self.due_ms(self.random(rng)?)
+    }
+
     /// An entry's key at random, about evenly, that is not due; nothing if there is none or only due ones were met.
     pub fn random_key(&self, rng: &mut Rng, now_ms: u64) -> Option<&[u8]> {
         (0..RANDOM_TRIES).find_map(|_| {

@@ -382,6 +382,21 @@ fn info_has_its_sections_on_request() {
     });
 }
 
+#[test]
+fn the_mean_time_to_live_is_sampled() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    for key in 0..500 {
+        client.check(&format!("SET forever:{key} v"), "OK");
+        client.check(&format!("SET {key} v EX {}", if key % 2 == 0 { 1_000 } else { 3_000 }), "OK");
+    }
+    let row = info(&mut client, "keyspace", "db0");
+    assert!(row.starts_with("keys=1000,expires=500,avg_ttl="), "{row}");
+    let mean = row.split(',').find_map(|field| field.strip_prefix("avg_ttl="));
+    let mean_ms: u64 = mean.and_then(|mean| mean.parse().ok()).expect("a number");
+    assert!((1_300_000..2_700_000).contains(&mean_ms), "{mean_ms}");
+}
+
 /// redis-cli and its like take the first place where a field's name stands, whatever is around it.
 #[test]
 fn fields_stand_before_whatever_holds_their_names() {

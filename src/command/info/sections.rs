@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::base::version::{LARDER_VERSION, REDIS_VERSION};
+use crate::command::context::Cx;
 use crate::command::info::{Facts, Text};
 use crate::command::table;
 use crate::config::container;
@@ -276,21 +277,42 @@ pub(super) fn cluster(text: &mut Text, _: &mut Facts<'_, '_>) {
     text.field("cluster_enabled", 0);
 }
 
+/// Entries of a shard's part of a database that are looked at for the mean time to live.
+const SAMPLES: usize = 32;
+
+/// What is said of one database.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    keys: u64,
+    expiring: u64,
+    /// Sum over the sampled entries that have a due time, and their number.
+    left_ms: u64,
+    sampled: u64,
+}
+
+/// `avg_ttl` is that of a sample: 0 where so few keys have a due time that it met none.
 pub(super) fn keyspace(text: &mut Text, facts: &mut Facts<'_, '_>) {
     let databases = facts.cx.worker.config().databases as usize;
-    let mut counts = vec![(0u64, 0u64); databases];
-    facts.cx.data.each_shard(|_, shard| {
+    let mut counts = vec![Counts::default(); databases];
+    let Cx { data, worker, now_ms, .. } = &mut *facts.cx;
+    data.each_shard(|_, shard| {
         for (number, db) in shard.dbs() {
-            if let Some((keys, expiring)) = counts.get_mut(number) {
-                *keys += db.entries() as u64;
-                *expiring += db.entries_with_due() as u64;
+            let Some(counts) = counts.get_mut(number) else { continue };
+            counts.keys += db.entries() as u64;
+            counts.expiring += db.entries_with_due() as u64;
+            let samples = if db.entries_with_due() > 0 { SAMPLES } else { 0 };
+            for due_ms in (0..samples).filter_map(|_| db.random_due_ms(&mut worker.rng)) {
+                counts.left_ms += due_ms.saturating_sub(*now_ms);
+                counts.sampled += 1;
             }
         }
     });
-    for (number, (keys, expiring)) in counts.into_iter().enumerate().filter(|(_, (keys, _))| *keys > 0) {
+    for (number, counts) in counts.iter().enumerate().filter(|(_, counts)| counts.keys > 0) {
+        let Counts { keys, expiring, .. } = counts;
+        let mean_ms = counts.left_ms.checked_div(counts.sampled).unwrap_or(0);
         text.field(
             &format!("db{number}"),
-            format_args!("keys={keys},expires={expiring},avg_ttl=0,subexpiry=0"),
+            format_args!("keys={keys},expires={expiring},avg_ttl={mean_ms},subexpiry=0"),
         );
     }
 }
