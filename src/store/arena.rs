@@ -1,7 +1,7 @@
 //! Memory for entries: blocks of 4 to 64 KiB, each cut into slots of one size class.
 //!
 //! Why not the allocator's own classes: they lie up to 25 % apart, which on entries of 50–400 bytes wastes more than
-//! everything else that an entry costs. Here classes are 2 bytes apart up to 256 bytes and at most 1.6 % apart above.
+//! everything else that an entry costs. Here classes are 2 bytes apart up to 512 bytes and at most 1.6 % apart above.
 //! A slot is named by a [`Handle`] of four bytes (block and slot number), so that index, queues and expiry pay four
 //! bytes for a reference, and the whole structure is bounds-checked safe code.
 //!
@@ -42,7 +42,7 @@ const _: () = assert!(SLOTS_MIN * SLOT_BYTES_MAX <= BLOCK_BYTES);
 const _: () = assert!(CLASS_COUNT == class_of(SLOT_BYTES_MAX) + 1);
 
 /// Number of size classes.
-pub const CLASS_COUNT: usize = 377;
+pub const CLASS_COUNT: usize = 441;
 
 /// The name of a slot: block number and slot number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,31 +80,27 @@ impl Handle {
 pub const fn class_of(bytes: usize) -> usize {
     if bytes <= SLOT_BYTES_MIN {
         0
-    } else if bytes <= 256 {
-        (bytes - SLOT_BYTES_MIN).div_ceil(2)
     } else if bytes <= 512 {
-        120 + (bytes - 256).div_ceil(4)
+        (bytes - SLOT_BYTES_MIN).div_ceil(2)
     } else if bytes <= 1024 {
-        184 + (bytes - 512).div_ceil(8)
+        248 + (bytes - 512).div_ceil(8)
     } else if bytes <= 2048 {
-        248 + (bytes - 1024).div_ceil(16)
+        312 + (bytes - 1024).div_ceil(16)
     } else {
-        312 + (bytes - 2048).div_ceil(32)
+        376 + (bytes - 2048).div_ceil(32)
     }
 }
 
 /// The slot size of a class, in bytes.
 pub const fn class_bytes(class: usize) -> usize {
-    if class <= 120 {
+    if class <= 248 {
         SLOT_BYTES_MIN + class * 2
-    } else if class <= 184 {
-        256 + (class - 120) * 4
-    } else if class <= 248 {
-        512 + (class - 184) * 8
     } else if class <= 312 {
-        1024 + (class - 248) * 16
+        512 + (class - 248) * 8
+    } else if class <= 376 {
+        1024 + (class - 312) * 16
     } else {
-        2048 + (class - 312) * 32
+        2048 + (class - 376) * 32
     }
 }
 

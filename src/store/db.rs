@@ -174,6 +174,11 @@ impl Db {
         self.index.reusable_bytes() + self.arena.touched_bytes().saturating_sub(self.arena.live_bytes())
     }
 
+    /// Whether the index holds memory that moving its segments would give back.
+    pub fn index_is_sparse(&self) -> bool {
+        self.index.is_sparse()
+    }
+
     /// The key's entry, whether due or not.
     #[inline]
     pub fn peek(&self, key: &Key<'_>) -> Option<Found> {

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use super::arena::Handle;
 
-const CHUNK_MAX: usize = 128;
-const MERGE_MAX: usize = 64;
+const CHUNK_MAX: usize = 256;
+const MERGE_MAX: usize = 128;
 /// What a directory entry costs, B-tree slack included.
 const CHUNK_OVERHEAD_BYTES: usize = 56;
 

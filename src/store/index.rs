@@ -23,6 +23,9 @@ use super::segment::{Owner, Segment, spare};
 const SEGMENT_MAX: usize = 128;
 /// Two sibling segments that hold this many together are merged.
 const MERGE_MAX: usize = 64;
+/// Free bytes, as a share of all and in any case, from which segments are moved together.
+const SPARSE_SHARE: usize = 24;
+const SPARSE_MIN_BYTES: usize = 16 * 1024;
 /// Deepest directory; a segment at this depth grows on, as far as a slot of the arena goes.
 const DEPTH_MAX: u8 = 26;
 
@@ -448,6 +451,12 @@ impl Index {
     /// Bytes of free slots.
     pub fn reusable_bytes(&self) -> usize {
         self.arena.touched_bytes().saturating_sub(self.arena.live_bytes())
+    }
+
+    /// Whether so much of its memory is free (slots grow in step and leave one size class after the other) that segments
+    /// should be moved together.
+    pub fn is_sparse(&self) -> bool {
+        self.reusable_bytes() > (self.arena.touched_bytes() / SPARSE_SHARE).max(SPARSE_MIN_BYTES)
     }
 
     /// Moves a bounded number of segments out of a sparse block; says whether there was anything worth doing.

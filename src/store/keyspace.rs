@@ -477,7 +477,8 @@ impl Shard {
         let mut more = false;
         for db in self.dbs_mut() {
             let free = db.reusable_bytes();
-            if free > BLOCK_BYTES && free > db.used_bytes() / (REUSABLE_SHARE as usize * 2) {
+            let sparse = free > BLOCK_BYTES && free > db.used_bytes() / (REUSABLE_SHARE as usize * 2);
+            if sparse || db.index_is_sparse() {
                 more |= db.compact_slice();
             }
         }

@@ -137,7 +137,7 @@ impl Db {
     /// Moves a bounded number of entries, or of the index's segments, out of a sparse block so that its memory can be
     /// given back or serve another size class; says whether there was anything worth doing.
     pub fn compact_slice(&mut self) -> bool {
-        if self.index.reusable_bytes() > self.arena.touched_bytes() - self.arena.live_bytes() {
+        if self.index.is_sparse() {
             let worthwhile = self.index.compact_slice();
             self.changed |= worthwhile;
             return worthwhile;
