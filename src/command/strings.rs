@@ -1,6 +1,6 @@
 //! Strings: rows and handlers, a file for each kind of command, and what they share.
 //!
-//! No command here may look at an entry's value before [`only_string`] has passed it: that is the one place that
+//! No command here may look at an entry's value before `only_string` has passed it: that is the one place that
 //! learns of further types. Values are copied once, from the request into the store; long ones are linked into replies
 //! instead of being copied there.
 

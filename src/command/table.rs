@@ -1,6 +1,6 @@
 //! The command table: joins the rows of all families and finds a request's row by name.
 //!
-//! A family is added by one line in [`FAMILIES`]. The index over the names is built once, on first use; a look-up
+//! A family is added by one line in `FAMILIES`. The index over the names is built once, on first use; a look-up
 //! then neither allocates nor locks, and compares at most three machine words. Each row, subcommands included, has
 //! a dense [`Entry::id`], the index into per-worker arrays of statistics.
 

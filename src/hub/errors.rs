@@ -1,6 +1,6 @@
 //! Error replies counted by their code (INFO errorstats): off the hot path, so a registry with locks will do.
 //!
-//! Bound: [`CODES_MAX`] codes; a further one is counted under `ERRORSTATS_OVERFLOW`.
+//! Bound: `CODES_MAX` codes; a further one is counted under `ERRORSTATS_OVERFLOW`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,7 +1,7 @@
 //! Rates of the last second or so: what INFO calls instantaneous.
 //!
-//! A sample is taken at most every [`SAMPLE_MS`], by whoever ticks; a rate is the difference between the newest and the
-//! oldest of [`SAMPLES`] samples, that is over about a second and a half.
+//! A sample is taken at most every `SAMPLE_MS`, by whoever ticks; a rate is the difference between the newest and the
+//! oldest of `SAMPLES` samples, that is over about a second and a half.
 
 use std::collections::VecDeque;
 

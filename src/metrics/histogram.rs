@@ -1,7 +1,7 @@
 //! Latency distribution with a fixed relative error: log-linear classes, one writer, any number of readers.
 //!
 //! Durations are counted in ticks of 1/1024 µs, so that the powers of two of a microsecond, which Redis prints and
-//! the Prometheus page uses as bounds, are class bounds too. Between two powers of two lie [`CLASSES_PER_OCTAVE`] classes of
+//! the Prometheus page uses as bounds, are class bounds too. Between two powers of two lie `CLASSES_PER_OCTAVE` classes of
 //! equal width: a quantile is off by 1/16 (6 %) at most. Recording is a multiplication, a bit count, two loads and
 //! two stores. Two writers at once would lose counts, never corrupt anything.
 

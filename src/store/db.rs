@@ -3,7 +3,7 @@
 //! Single-threaded and time-fed; `keyspace` puts it behind the shard's lock. Values that a call replaces or removes go
 //! to `garbage`, which the owner of the lock takes away and drops afterwards.
 //!
-//! Invariants ([`Db::validate`] recounts them): every used slot of the arena is in the index once, under its key's
+//! Invariants (`Db::validate` recounts them): every used slot of the arena is in the index once, under its key's
 //! hash; it is in the expiry index exactly if it has a due time; it is in a queue exactly if the policy may evict it
 //! (while `rebuild` is set, at most then).
 

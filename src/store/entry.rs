@@ -79,7 +79,7 @@ pub fn entry_bytes(key_bytes: usize, due_ms: Option<u64>, payload_bytes: usize) 
     HEADER_BYTES + due_bytes(due_flags(due_ms)) + key_bytes + payload_bytes
 }
 
-/// What [`write`] puts into a slot.
+/// What `write` puts into a slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'a> {
     /// Whether `payload` is a string or an object's number.

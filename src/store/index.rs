@@ -3,7 +3,7 @@
 //! Every slot has a table of its own, so counting and listing a slot's keys costs what it returns, and a slot can be
 //! moved or dropped as a whole. A table is a *segment*: a packed, unordered array of (16-bit tag, handle), searched by
 //! comparing tags. When it is full it is split by the next bit of the hash, under a directory (extendible hashing,
-//! Fagin 1979), so the most that one insertion does is to move [`SEGMENT_MAX`] entries and, once in a doubling, to copy
+//! Fagin 1979), so the most that one insertion does is to move `SEGMENT_MAX` entries and, once in a doubling, to copy
 //! a directory of four bytes a segment.
 //!
 //! Segments live in an arena of their own, whose size classes let them grow in steps of a sixteenth: about 6.5 bytes an

@@ -3,7 +3,7 @@
 //! Locks are taken in ascending order of shards, never two at a time but through [`Keyspace::lock_set`]. Room is made
 //! before a write takes its own lock, so that a full shard can take from a fuller one without holding two.
 //!
-//! Memory: every shard publishes what it holds when its lock is released, and once that is [`PUBLISHED_BYTES`] off the
+//! Memory: every shard publishes what it holds when its lock is released, and once that is `PUBLISHED_BYTES` off the
 //! sum over all shards, corrects the sum too: so a write on one core seldom takes a cache line from the others. The sum
 //! is compared with the budget by two atomic loads a write. Free slots in blocks count as room up to a sixteenth of the
 //! budget: beyond that they count as used, until the blocks are emptied.

@@ -39,7 +39,8 @@ pub const NO_MANDATORY_KEYS: Flags = 1 << 15;
 pub const NO_ASYNC_LOADING: Flags = 1 << 16;
 /// Not allowed in MULTI.
 pub const NO_MULTI: Flags = 1 << 17;
-/// Its keys cannot all be told from first, last and step. Derived by [`Draft::finish`]; never set by hand.
+/// Its keys cannot all be told from first, last and step. Derived by [`finish`](super::Draft::finish); never set by
+/// hand.
 pub const MOVABLEKEYS: Flags = 1 << 18;
 /// Allowed while a script runs over its time.
 pub const ALLOW_BUSY: Flags = 1 << 19;
