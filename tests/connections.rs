@@ -168,6 +168,29 @@ fn too_many_clients_are_told_so_and_room_is_made_by_leaving() {
 }
 
 #[test]
+fn maxclients_is_lowered_to_what_the_limit_of_open_files_allows() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = dir.path().join("larder");
+    let text = format!("#!/bin/sh\nulimit -n 64\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_larder"));
+    std::fs::write(&script, text).expect("written");
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o700)).expect("executable");
+    let server = Server::start_program(script.to_str().expect("UTF-8"), &["--threads", "1"]);
+    let mut observer = server.connect();
+    observer.check("CONFIG GET maxclients", "[\"maxclients\", \"28\"]");
+    observer.check(
+        "CONFIG SET maxclients 29",
+        "-ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to \
+         handle the specified number of clients, try with 28",
+    );
+    wait_until("alone", || observer.line("CLIENT LIST").text().lines().count() == 1);
+    let mut others: Vec<Client> = (0..27).map(|_| server.connect()).collect();
+    assert!(others.iter_mut().all(|client| client.line("PING").text() == "PONG"));
+    assert_eq!(server.connect().receive().to_string(), "-ERR max number of clients reached");
+    observer.check("CONFIG SET maxclients 20", "OK");
+    observer.check("CONFIG SET maxclients 28", "OK");
+}
+
+#[test]
 fn idle_clients_are_closed_and_monitors_are_not() {
     let server = Server::start(&["--timeout", "1"]);
     let mut monitor = server.connect();

@@ -66,3 +66,7 @@ pub const HTTP_HEADER_MAX_BYTES: usize = 16 * 1024;
 pub const HTTP_HEADERS_MAX: usize = 64;
 /// A connection to the HTTP port is cut when it has lasted this long, whatever it is doing.
 pub const HTTP_CONNECTION_MAX_MS: u64 = 30_000;
+/// Descriptors that the process needs beside its clients' and workers': listeners, log, probes and scrapes.
+pub const DESCRIPTORS_RESERVED: u64 = 32;
+/// Descriptors that a worker's runtime needs.
+pub const DESCRIPTORS_PER_WORKER: u64 = 4;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -97,9 +98,9 @@ pub(super) fn bind_one(wanted: BindAddress, port: u16, backlog: i32) -> Result<O
 
 /// Whether the machine simply lacks this address (forgiven where it is marked optional) or its whole family (always).
 fn is_absent(error: &io::Error, optional: bool) -> bool {
-    match error.raw_os_error() {
-        Some(libc::EADDRNOTAVAIL) => optional,
-        Some(libc::EAFNOSUPPORT | libc::EPFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ESOCKTNOSUPPORT) => true,
+    match Errno::from_io_error(error) {
+        Some(Errno::ADDRNOTAVAIL) => optional,
+        Some(Errno::AFNOSUPPORT | Errno::PFNOSUPPORT | Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) => true,
         _ => false,
     }
 }
@@ -223,6 +224,7 @@ impl Acceptor {
     async fn take_in(&mut self, newcomer: Newcomer) {
         let config = self.hub.config.load();
         if config.protected_mode && config.requirepass.expose().is_empty() && !newcomer.is_local {
+            self.count_rejected();
             newcomer.turn_away(DENIED);
             return;
         }
@@ -236,11 +238,19 @@ impl Acceptor {
             now_ms: self.hub.clock.wall_ms(),
         };
         let Some(client) = self.hub.clients.register(new, config.maxclients as usize) else {
+            self.count_rejected();
             newcomer.turn_away(TOO_MANY);
             return;
         };
         newcomer.tune(config.tcp_keepalive);
         self.hand_over(worker, Handoff { socket: newcomer.socket, client }).await;
+    }
+
+    /// The accepting thread is the only writer of this counter, so it may stand among any worker's.
+    fn count_rejected(&self) {
+        if let Some(stats) = self.hub.workers.first() {
+            stats.connections_rejected.add(1);
+        }
     }
 
     /// The worker with the fewest connections; among equals, the next in turn.
@@ -267,16 +277,10 @@ impl Acceptor {
 
 /// Errors of accept(2) that concern only the connection that was to be accepted.
 fn is_peers_fault(error: &io::Error) -> bool {
+    use Errno as E;
     matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ECONNABORTED
-                | libc::EINTR
-                | libc::EPROTO
-                | libc::ENETDOWN
-                | libc::EHOSTUNREACH
-                | libc::ENETUNREACH
-        )
+        Errno::from_io_error(error),
+        Some(E::CONNABORTED | E::INTR | E::PROTO | E::NETDOWN | E::HOSTUNREACH | E::NETUNREACH)
     )
 }
 

@@ -4,6 +4,7 @@
 //! Threads: one that accepts and, at the end, drains; `threads` workers, each with its own runtime and connections.
 
 pub mod connection;
+pub mod descriptors;
 pub mod http;
 pub mod listener;
 pub mod shutdown;
@@ -38,6 +39,7 @@ pub struct Server {
 impl Server {
     /// Binds all addresses and starts the threads. The error is one line for people; nothing is running then.
     pub fn start(hub: Arc<Hub>, config: &Config) -> Result<Self, String> {
+        descriptors::provide(&hub)?;
         let bound = listener::bind(config)?;
         let local_addrs = bound.iter().filter_map(Bound::address).collect();
         let mut server = Self { hub, local_addrs, threads: Vec::new() };
