@@ -235,6 +235,9 @@ fn replies_can_be_left_out() {
     client.send(&["SET", "k", "w"]);
     client.check("GET k", "\"w\"");
     client.check("CLIENT REPLY x", "-ERR syntax error");
+    client.send(&["CLIENT", "REPLY", "SKIP"]);
+    client.check("CLIENT REPLY ON", "OK");
+    client.check("PING", "PONG");
 }
 
 #[test]
@@ -245,6 +248,7 @@ fn a_pause_holds_writes_until_it_is_lifted() {
     writer.check("GET k", "nil");
     writer.send(&["SET", "k", "v"]);
     admin.check("GET k", "nil");
+    admin.check_all("MULTI => OK\nGET k => QUEUED\nEXEC => [nil]");
     admin.check("CLIENT UNPAUSE", "OK");
     assert_eq!(writer.reply().to_string(), "OK");
     admin.check("GET k", "\"v\"");
@@ -260,10 +264,26 @@ fn a_monitor_sees_what_others_do() {
     monitor.check("MONITOR", "OK");
     wait_until("the monitor is listed", || client.line("CLIENT LIST").text().contains("cmd=monitor"));
     client.check("SET k \"a \\\" b\"", "OK");
-    let mut seen = String::new();
-    while !seen.contains("\"SET\"") {
-        seen = monitor.reply().to_string();
-    }
+    let seen = next_about(&mut monitor, "SET");
     assert!(seen.ends_with(r#""SET" "k" "a \" b""#), "{seen}");
     assert!(seen.contains(" [0 127.0.0.1:"), "{seen}");
+    client.check_all("MULTI => OK\nINCR n => QUEUED\nEXEC => [1]");
+    for name in ["MULTI", "INCR", "EXEC"] {
+        next_about(&mut monitor, name);
+    }
+    client.check("GET last", "nil");
+    assert!(
+        monitor.reply().to_string().contains("\"GET\" \"last\""),
+        "EXEC is shown once, behind what it ran"
+    );
+}
+
+/// What a monitor shows next about a command.
+fn next_about(monitor: &mut Client, name: &str) -> String {
+    loop {
+        let seen = monitor.reply().to_string();
+        if seen.contains(&format!("\"{name}\"")) {
+            return seen;
+        }
+    }
 }
