@@ -30,4 +30,5 @@ mod segment;
 pub mod sweep;
 pub mod tick;
 pub mod transfer;
+pub mod usage;
 pub mod walk;
