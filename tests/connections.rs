@@ -330,6 +330,12 @@ fn a_pause_ends_by_itself_and_a_killed_client_does_not_outlive_it() {
     wait_until("it waits", || field(&mut admin, id, "flags").is_some_and(|flags| flags.contains('b')));
     admin.check(&format!("CLIENT KILL ID {id}"), "1");
     assert!(held.is_closed_by_server());
+    let mut leaving = server.connect();
+    let id = id_of(&mut leaving);
+    leaving.send(&["SET", "k", "v"]);
+    wait_until("it waits", || field(&mut admin, id, "flags").is_some_and(|flags| flags.contains('b')));
+    drop(leaving);
+    wait_until("it has gone", || field(&mut admin, id, "id").is_none());
     admin.check("CLIENT UNPAUSE", "OK");
     admin.check("GET k", "nil");
     admin.check("CLIENT PAUSE 50", "OK");
@@ -391,6 +397,26 @@ fn all_replies_reach_a_client_that_has_finished_sending() {
         assert_eq!(client.reply().integer(), expected);
     }
     assert!(client.try_receive().is_err());
+}
+
+#[test]
+fn a_long_pipeline_lets_others_have_their_turn() {
+    const COUNT: i64 = 300_000;
+    let server = Server::start(&["--threads", "1"]);
+    let mut observer = server.connect();
+    observer.check("SET n 0", "OK");
+    let mut busy = server.connect();
+    let work = std::thread::spawn(move || {
+        // Far more than one read, and sent without waiting; what is owed stays below the bound of unsent replies.
+        busy.send_raw(&encode(&["INCR", "n"]).repeat(COUNT as usize));
+        (0..COUNT).for_each(|_| drop(busy.reply()));
+    });
+    let mut seen = Vec::new();
+    while seen.last() != Some(&COUNT) {
+        seen.push(observer.line("GET n").text().parse().expect("a number"));
+    }
+    work.join().expect("every reply has come");
+    assert!(seen.iter().any(|&number| number > 0 && number < COUNT), "it was served only before and after");
 }
 
 #[test]

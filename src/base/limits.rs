@@ -40,10 +40,14 @@ pub const ACCEPT_BACKOFF_MS: std::ops::RangeInclusive<u64> = 5..=1000;
 pub const READ_BYTES: usize = 64 * 1024;
 /// Spare room below which a connection's own input buffer grows before it is read into.
 pub const READ_MIN_BYTES: usize = 4 * 1024;
+/// Least room by which a connection's own input buffer grows.
+pub const READ_OWN_BYTES: usize = 16 * 1024;
 /// Requests that a connection may have executed before others on its worker have their turn.
-pub const TURN_REQUESTS: usize = 512;
+pub const TURN_REQUESTS: usize = 256;
 /// Reads that a connection may make before others on its worker have their turn.
 pub const TURN_READS: usize = 8;
+/// Writes that a connection may make at once before others on its worker have their turn.
+pub const TURN_WRITES: usize = 8;
 /// Unexecuted input that is taken in from a client that does not read its replies.
 pub const INPUT_BACKLOG_BYTES: usize = 16 * 1024 * 1024;
 /// Pieces of output that one vectored write carries at most.
@@ -55,7 +59,9 @@ pub const SWEEP_PERIOD_MS: u64 = 100;
 /// Sweeps in which every connection is looked at once.
 pub const SWEEP_SLICES: usize = 10;
 
-const _: () = assert!(READ_MIN_BYTES <= READ_BYTES && READ_BYTES <= INPUT_BACKLOG_BYTES);
+const _: () = assert!(
+    READ_MIN_BYTES <= READ_OWN_BYTES && READ_OWN_BYTES <= READ_BYTES && READ_BYTES <= INPUT_BACKLOG_BYTES
+);
 /// Connections to the HTTP port that are served at once; further ones wait in the kernel's backlog.
 pub const HTTP_CONNECTIONS_MAX: usize = 32;
 /// Connections to the HTTP port that the kernel keeps waiting.

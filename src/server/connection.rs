@@ -4,8 +4,8 @@
 //! nothing and reads the clock once. The connection owns an input buffer only while a request is unfinished, and a
 //! reply writer only while the socket does not take more; otherwise it works with those of its [`Desk`].
 //!
-//! Bounds: a turn ends after [`TURN_REQUESTS`] requests or [`TURN_READS`] reads, so that one pipeline does not hold up
-//! the worker. While more than `client-output-pause` bytes of replies are unsent, no further request is executed, and
+//! Bounds: a turn ends after [`TURN_REQUESTS`] requests, [`TURN_READS`] reads or [`TURN_WRITES`] writes, so that one
+//! pipeline does not hold up the worker. While more than `client-output-pause` bytes of replies are unsent, no further request is executed, and
 //! input is taken in only up to [`INPUT_BACKLOG_BYTES`]; beyond that the peer's own writes block. A client that never
 //! reads therefore costs those two bounds and one reply. `client-query-buffer-limit` bounds an unfinished request.
 
@@ -23,7 +23,8 @@ use tokio::time::{Sleep, sleep};
 use tracing::{debug, info};
 
 use crate::base::limits::{
-    INPUT_BACKLOG_BYTES, READ_BYTES, READ_MIN_BYTES, TURN_READS, TURN_REQUESTS, WRITE_SLICES,
+    INPUT_BACKLOG_BYTES, READ_BYTES, READ_MIN_BYTES, READ_OWN_BYTES, TURN_READS, TURN_REQUESTS, TURN_WRITES,
+    WRITE_SLICES,
 };
 use crate::command::context::WorkerLocal;
 use crate::command::execute::{execute, must_wait};
@@ -167,7 +168,9 @@ impl Connection {
             (Phase::Open, _) => {}
         }
         if self.is_paused(cx) {
-            return if self.draining { Next::End } else { Next::Wait };
+            // Reads on, to notice when the peer leaves.
+            let leaves = self.draining || self.ended;
+            return if leaves { Next::End } else { self.take_in(cx, desk, turn, INPUT_BACKLOG_BYTES) };
         }
         if self.consumed < self.input.len() && self.wanted_bytes == 0 {
             return self.execute_own(cx, desk, turn);
@@ -281,7 +284,7 @@ impl Connection {
 
     /// Keeps input that no request has used up yet; the connection had none before.
     fn keep(&mut self, rest: &[u8]) {
-        self.input.reserve_exact(rest.len() + self.wanted_bytes.clamp(READ_MIN_BYTES, READ_BYTES));
+        self.input.reserve_exact(rest.len() + self.wanted_bytes.clamp(READ_OWN_BYTES, READ_BYTES));
         self.input.extend_from_slice(rest);
     }
 
@@ -308,17 +311,25 @@ impl Connection {
     }
 
     /// Makes sure that there is room to read into: drops what is used up if that is the larger part (so that every
-    /// byte is moved once on average), and grows by what is missing, but never to more than twice what has come: an
-    /// announced length alone reserves no memory.
+    /// byte is moved once on average), and grows by what is missing, but never to more than about twice what has come:
+    /// an announced length alone reserves no memory.
     fn make_room(&mut self) {
         if self.consumed > self.input.len() / 2 {
             self.input.drain(..self.consumed);
             self.consumed = 0;
+            if self.input.capacity() / 8 > self.input.len() + READ_BYTES {
+                self.input.shrink_to(self.input.len() + READ_BYTES);
+            }
         }
-        let spare = self.input.capacity() - self.input.len();
+        let length = self.input.len();
+        let spare = self.input.capacity() - length;
         if spare < READ_MIN_BYTES && spare < self.wanted_bytes.max(1) {
-            let grown = self.input.len().max(READ_BYTES);
-            self.input.reserve_exact(self.wanted_bytes.clamp(READ_MIN_BYTES, grown));
+            let step = if self.wanted_bytes > READ_OWN_BYTES {
+                self.wanted_bytes.min(length.max(READ_BYTES))
+            } else {
+                READ_OWN_BYTES.max(length / 2)
+            };
+            self.input.reserve_exact(step);
         }
     }
 
@@ -497,9 +508,13 @@ impl Connection {
     }
 }
 
-/// Writes until nothing is pending or the socket takes no more; then the task is woken when it does.
+/// Writes until nothing is pending, the socket takes no more, or the turn's share is written. In the latter cases the
+/// task is woken when it may go on.
 fn write(stream: &mut Stream, cx: &mut Context<'_>, reply: &mut Reply) -> Poll<io::Result<()>> {
-    while !reply.is_empty() {
+    for _ in 0..TURN_WRITES {
+        if reply.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
         let filled = reply.slices(&mut slices);
         let written = ready!(stream.poll_write(cx, &slices[..filled]))?;
@@ -508,7 +523,11 @@ fn write(stream: &mut Stream, cx: &mut Context<'_>, reply: &mut Reply) -> Poll<i
         }
         reply.advance(written);
     }
-    Poll::Ready(Ok(()))
+    if reply.is_empty() {
+        return Poll::Ready(Ok(()));
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 fn note_read(worker: &WorkerLocal, client: &Client, length: usize) {
