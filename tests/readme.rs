@@ -6,6 +6,7 @@ mod support;
 
 use larder::command::table;
 use larder::config::Config;
+use larder::metrics::catalog::METRICS;
 use std::env;
 use std::fs;
 use std::path::PathBuf;
@@ -54,6 +55,18 @@ fn parameters_are_as_in_the_table() {
 #[test]
 fn commands_are_as_in_the_table() {
     hold("commands", &table::markdown());
+}
+
+#[test]
+fn metrics_are_as_in_the_catalogue() {
+    let mut text = "\n| metric | kind | labels | what it counts |\n|---|---|---|---|\n".to_owned();
+    for metric in METRICS {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind, labels) = (metric.name, metric.kind.name(), labels.join(", "));
+        text.push_str(&format!("| `{name}` | {kind} | {labels} | {} |\n", metric.help));
+    }
+    text.push('\n');
+    hold("metrics", &text);
 }
 
 /// The lines of all `sh` blocks, without their comments.
