@@ -128,23 +128,30 @@ impl Shard {
         })
     }
 
-    /// What changed since the lock was taken, in bytes, and the values to be dropped after it is released.
-    fn settle(&mut self) -> (Used, Vec<Object>) {
-        let mut delta = std::mem::take(&mut self.pending);
-        let mut garbage = Vec::new();
-        let mut touched = std::mem::take(&mut self.touched);
+    /// Whether a database that was handed out since the lock was taken changed, or one was taken away.
+    #[inline]
+    fn is_changed(&self) -> bool {
+        let mut touched = self.touched;
+        let mut changed = self.pending != Used::default();
         while touched != 0 {
             let number = touched.trailing_zeros() as usize;
             touched &= touched - 1;
-            if let Some(Some(db)) = self.dbs.get_mut(number)
-                && std::mem::take(&mut db.changed)
-            {
+            changed |= self.dbs.get(number).is_some_and(|db| db.as_ref().is_some_and(|db| db.changed));
+        }
+        changed
+    }
+
+    /// What changed since the lock was taken, in bytes; the values to be dropped after it is released are collected.
+    fn settle(&mut self, garbage: &mut Vec<Object>) -> Used {
+        let mut delta = std::mem::take(&mut self.pending);
+        for db in self.dbs.iter_mut().flatten() {
+            if std::mem::take(&mut db.changed) {
                 let used = Used { bytes: db.used_bytes() as i64, reusable: db.reusable_bytes() as i64 };
                 delta = delta + (used - std::mem::replace(&mut db.published, used));
                 garbage.append(&mut db.garbage);
             }
         }
-        (delta, garbage)
+        delta
     }
 
     /// Evicts until `bytes` were freed or the slice is full; false if nothing may go.
@@ -522,10 +529,20 @@ impl std::ops::DerefMut for Guard<'_> {
 impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
-        let (delta, garbage) = self.settle();
-        if self.exact || delta != Used::default() {
-            self.keyspace.publish(self.cell, delta, self.exact);
+        let changed = self.exact || self.is_changed();
+        self.touched = 0;
+        if changed {
+            self.release_changed();
         }
+    }
+}
+
+impl Guard<'_> {
+    /// Publishes what the shard holds, releases it, and drops what was removed.
+    fn release_changed(&mut self) {
+        let mut garbage = Vec::new();
+        let delta = self.settle(&mut garbage);
+        self.keyspace.publish(self.cell, delta, self.exact);
         self.shard = None;
         for object in garbage {
             if object.heap_bytes() > BACKGROUND_DROP_BYTES {
