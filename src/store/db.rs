@@ -103,6 +103,8 @@ pub struct Db {
     pub(super) rebuild: Option<usize>,
     /// Block at which the search for sparse blocks goes on, and the block that is being emptied.
     pub(super) compaction: super::compaction::Compaction,
+    /// The index comes before the entries in this slice of the emptying of sparse blocks.
+    pub(super) index_turn: bool,
     pub(super) garbage: Vec<Object>,
     pub(super) removals: Removals,
     watched: Watched,
@@ -126,6 +128,7 @@ impl Db {
             policy,
             rebuild: None,
             compaction: super::compaction::Compaction::default(),
+            index_turn: false,
             garbage: Vec::new(),
             removals: Removals::default(),
             watched: Watched::default(),

@@ -486,7 +486,7 @@ impl Shard {
             let free = db.reusable_bytes();
             let sparse = free > BLOCK_BYTES && free > db.used_bytes() / (REUSABLE_SHARE as usize * 2);
             if sparse || db.index_is_sparse() {
-                more |= db.compact_slice();
+                more |= db.compact_slice(sparse);
             }
         }
         more

@@ -116,7 +116,7 @@ impl World {
             88 => self.expire(db),
             89..=92 => self.evict(db),
             93..=97 => {
-                self.guard().db(db).compact_slice();
+                self.guard().db(db).compact_slice(true);
             }
             98 => self.change_policy(),
             _ => self.exchange(db),

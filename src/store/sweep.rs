@@ -134,17 +134,24 @@ impl Db {
         true
     }
 
-    /// Moves a bounded number of entries, or of the index's segments, out of a sparse block so that its memory can be
-    /// given back or serve another size class; says whether there was anything worth doing.
-    pub fn compact_slice(&mut self) -> bool {
-        if self.index.is_sparse() {
-            let worthwhile = self.index.compact_slice();
-            self.changed |= worthwhile;
-            return worthwhile;
-        }
+    /// Moves a bounded number of entries (if `entries` says so) or of the index's segments (if it is sparse) out of a
+    /// sparse block so that its memory can be given back or serve another size class; says whether there was anything
+    /// worth doing. The two take turns: neither waits until the other has found an end.
+    pub fn compact_slice(&mut self, entries: bool) -> bool {
+        self.index_turn = !self.index_turn;
+        let index = self.index.is_sparse();
+        let worthwhile = if self.index_turn {
+            (index && self.index.compact_slice()) || (entries && self.compact_entries())
+        } else {
+            (entries && self.compact_entries()) || (index && self.index.compact_slice())
+        };
+        self.changed |= worthwhile;
+        worthwhile
+    }
+
+    fn compact_entries(&mut self) -> bool {
         let mut moves = std::mem::take(&mut self.handles);
         let worthwhile = self.compaction.next(&mut self.arena, &mut moves);
-        self.changed |= worthwhile;
         let moved_all = moves.iter().all(|&handle| self.relocate(handle));
         self.compaction.note(&mut self.arena, moved_all);
         self.handles = moves;
