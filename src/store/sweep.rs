@@ -140,11 +140,9 @@ impl Db {
     pub fn compact_slice(&mut self, entries: bool) -> bool {
         self.index_turn = !self.index_turn;
         let index = self.index.is_sparse();
-        let worthwhile = if self.index_turn {
-            (index && self.index.compact_slice()) || (entries && self.compact_entries())
-        } else {
-            (entries && self.compact_entries()) || (index && self.index.compact_slice())
-        };
+        let worthwhile = (index && self.index_turn && self.index.compact_slice())
+            || (entries && self.compact_entries())
+            || (index && !self.index_turn && self.index.compact_slice());
         self.changed |= worthwhile;
         worthwhile
     }
