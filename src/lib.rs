@@ -10,7 +10,7 @@
 //! 1  resp, store, config, metrics
 //! 0  base               clock, rng, numbers, glob, slot, lock, limits
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
 #![warn(missing_docs)]
 
 pub mod app;

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
+use crate::command::ahead::Ahead;
 use crate::command::session::Session;
 use crate::command::table::Entry;
 use crate::config::Config;
@@ -40,6 +41,8 @@ pub struct WorkerState {
     pub config: ConfigReader,
     /// Randomness for commands.
     pub rng: Rng,
+    /// What is known of the requests behind the present one.
+    pub ahead: Ahead,
     /// Unix ms, read once a batch: the time that all commands of a batch see.
     pub now_ms: u64,
     /// Monotonic ns at which the last command ended (or the batch began).
@@ -55,6 +58,7 @@ impl WorkerLocal {
             stats: Arc::clone(&hub.workers[number]),
             config: hub.config.reader(),
             rng: Rng::from_entropy(),
+            ahead: Ahead::default(),
             now_ms: clock.wall_ms(),
             last_ns: clock.mono_ns(),
             clock,

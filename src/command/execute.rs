@@ -3,6 +3,7 @@
 //! Synchronous: no await, no socket. The reply is in `reply` when it returns; what else is to become of the connection
 //! is in the session.
 
+use crate::command::ahead::Ahead;
 use crate::command::context::{Cx, Data, WorkerLocal};
 use crate::command::keys;
 use crate::command::latency;
@@ -81,7 +82,7 @@ fn run(
     let began_ns = state.last_ns;
     let now_ms = state.now_ms;
     let mut data = Data::new(&hub.keyspace, session.db, now_ms, !session.no_touch);
-    lock(&mut data, entry, args);
+    lock(&mut data, &mut state.ahead, entry, args);
     let mut cx = Cx { hub, worker: state, session, reply, data, entry, now_ms };
     let outcome = call(&mut cx, entry, args);
     cx.data.unlock();
@@ -151,9 +152,10 @@ fn finish(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>, began_ns: u64,
 /// Locks what the command's row names: the shard of its only key, the shards of its keys, or, for a command without
 /// keys that writes, all of them.
 #[inline]
-fn lock<'a>(data: &mut Data<'a>, entry: &Entry, args: Args<'a>) {
+fn lock<'a>(data: &mut Data<'a>, ahead: &mut Ahead, entry: &Entry, args: Args<'a>) {
     if entry.spec.single_key != 0 {
-        let key = data.key(args.get(entry.spec.single_key).unwrap_or_default());
+        let bytes = args.get(entry.spec.single_key).unwrap_or_default();
+        let key = ahead.key(bytes).unwrap_or_else(|| data.key(bytes));
         data.lock_key(key);
         return;
     }

@@ -1,6 +1,7 @@
 //! Layer 4: command rows, gates, families and the one path that executes them. Synchronous; knows no sockets.
 
 pub mod acl;
+pub mod ahead;
 pub mod client;
 pub mod config;
 pub mod connection;

@@ -2,6 +2,7 @@
 //! [`output`]), error texts ([`error`]), declared reply shapes ([`shape`]) and replies read back ([`frame`]). Knows no
 //! sockets and no commands.
 
+pub mod ahead;
 pub mod args;
 pub mod error;
 pub mod frame;

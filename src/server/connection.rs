@@ -372,7 +372,13 @@ impl Connection {
         let reply = unsent.as_deref_mut().unwrap_or(output);
         reply.set_proto(self.protocol);
         let mut at = 0;
+        // The first request is executed at once; what lies behind it is a pipeline, and worth a look ahead.
+        let mut looked = 1;
+        worker.state.ahead.forget();
         while at < input.len() && turn.requests > 0 && self.phase == Phase::Open {
+            if at >= looked {
+                looked = at + worker.state.ahead.look(&worker.hub.keyspace, self.session.db, &input[at..]);
+            }
             let limits = Limits::new(bulk_max, self.session.authenticated);
             match self.scanner.scan(&input[at..], &limits) {
                 Scan::Request { consumed_bytes } => {

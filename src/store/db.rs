@@ -20,8 +20,12 @@ use super::index::{Hashed, Index, Place};
 use super::key::{Key, Layout};
 use super::object::{Object, Objects, Value};
 use super::policy::Policy;
+use super::prefetch;
 use super::queues::Queues;
 use crate::base::slot::slot_of;
+
+/// Bytes of an entry that are brought into the cache ahead; the processor goes on with longer ones by itself.
+const PREFETCH_BYTES: usize = 256;
 
 /// A key's entry; good until the database is next changed.
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +161,21 @@ impl Db {
     pub fn peek(&self, key: &Key<'_>) -> Option<Found> {
         let (place, handle) = self.index.find(key.hashed, |handle| self.key_of(handle) == key.bytes)?;
         Some(Found { handle, place })
+    }
+
+    /// Brings the part of the index that leads to the key into the cache.
+    #[inline]
+    pub fn prefetch_index(&self, hashed: Hashed) {
+        self.index.prefetch(hashed);
+    }
+
+    /// Brings the entry that is likely the key's into the cache: the first with its tag.
+    #[inline]
+    pub fn prefetch_entry(&self, hashed: Hashed) {
+        if let Some((_, handle)) = self.index.find(hashed, |_| true) {
+            let slot = self.arena.slot(handle);
+            prefetch::bring(&slot[..slot.len().min(PREFETCH_BYTES)]);
+        }
     }
 
     /// The key's entry; one that is due is removed first.

@@ -288,20 +288,32 @@ impl Index {
         self.tables.get(slot as usize).copied().unwrap_or(Table::EMPTY)
     }
 
-    /// The entry of this hash for which `is_it` holds.
+    /// The branch and segment that a key belongs to.
     #[inline]
-    pub fn find(&self, key: Hashed, is_it: impl FnMut(Handle) -> bool) -> Option<(Place, Handle)> {
+    fn segment(&self, key: Hashed) -> (u32, Segment) {
         let table = self.table(key.slot);
-        let (branch, segment) = match table.directory() {
+        match table.directory() {
             None => (NO_BRANCH, table.segment),
             Some(number) => {
                 let directory = &self.directories[number];
                 let branch = directory.branch(key.hash);
                 (branch, directory.branches[branch as usize].segment)
             }
-        };
+        }
+    }
+
+    /// The entry of this hash for which `is_it` holds.
+    #[inline]
+    pub fn find(&self, key: Hashed, is_it: impl FnMut(Handle) -> bool) -> Option<(Place, Handle)> {
+        let (branch, segment) = self.segment(key);
         let at = segment.find(&self.arena, key.tag(), is_it)?;
         Some((Place { branch, at: at as u32 }, segment.handle(&self.arena, at)))
+    }
+
+    /// Brings what [`Index::find`] will look at into the cache.
+    #[inline]
+    pub fn prefetch(&self, key: Hashed) {
+        self.segment(key).1.prefetch(&self.arena);
     }
 
     /// Adds an entry that is not there yet.

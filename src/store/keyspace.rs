@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use super::arena::BLOCK_BYTES;
 use super::db::{Db, Removals, Used};
+use super::index::Hashed;
 use super::key::Layout;
 use super::object::{BACKGROUND_DROP_BYTES, Object};
 use super::policy::Policy;
@@ -276,6 +277,27 @@ impl Keyspace {
             mask &= mask - 1;
         }
         guards
+    }
+
+    /// Brings what look-ups of these keys will need into the cache, all at once: first what leads to them, then them.
+    /// Shards that are locked by somebody else are passed over.
+    pub fn expect(&self, db: usize, keys: &[(usize, Hashed)]) {
+        for &(shard, hashed) in keys {
+            self.glance(shard, db, |db| db.prefetch_index(hashed));
+        }
+        for &(shard, hashed) in keys {
+            self.glance(shard, db, |db| db.prefetch_entry(hashed));
+        }
+    }
+
+    /// Looks at a database without changing it, if nobody holds its shard's lock.
+    #[inline]
+    fn glance(&self, shard: usize, db: usize, look: impl FnOnce(&Db)) {
+        if let Some(shard) = self.cells[shard].shard.try_lock()
+            && let Some(db) = shard.dbs[db].as_deref()
+        {
+            look(db);
+        }
     }
 
     /// A mask of all shards.

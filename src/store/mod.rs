@@ -25,6 +25,7 @@ pub mod keyspace;
 mod model;
 pub mod object;
 pub mod policy;
+mod prefetch;
 pub mod queues;
 mod segment;
 pub mod sweep;

@@ -10,6 +10,7 @@
 use smallvec::SmallVec;
 
 use super::arena::{Arena, Full, Handle, SLOT_BYTES_MAX};
+use super::prefetch;
 
 /// Bytes of an entry in a segment: tag and handle.
 const CELL_BYTES: usize = 6;
@@ -102,6 +103,14 @@ impl Segment {
             base += LANES;
         }
         None
+    }
+
+    /// Brings the segment into the cache.
+    #[inline]
+    pub(super) fn prefetch(self, arena: &Arena) {
+        if self.len != 0 {
+            prefetch::bring(arena.slot(self.cells));
+        }
     }
 
     /// An entry by its place.

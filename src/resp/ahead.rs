@@ -1,0 +1,72 @@
+//! A look ahead over requests that have come but are not scanned yet: where their first arguments are, which is the key
+//! of most commands. A hint for the cache and nothing else: the scanner decides what a request is, and what is odd here
+//! simply ends the look.
+
+/// Calls `visit` with the first argument of each of the next requests in `buf`, at most `max`; requests without one are
+/// passed over. Gives the bytes looked over.
+pub fn first_arguments<'a>(buf: &'a [u8], max: usize, mut visit: impl FnMut(&'a [u8])) -> usize {
+    let mut at = 0;
+    for _ in 0..max {
+        let Some(end) = request(buf, at, &mut visit) else { break };
+        at = end;
+    }
+    at
+}
+
+/// The end of the request at `at`, if all of it has come.
+#[inline]
+fn request<'a>(buf: &'a [u8], at: usize, visit: &mut impl FnMut(&'a [u8])) -> Option<usize> {
+    let (count, mut at) = number(buf, at, b'*')?;
+    for position in 0..count {
+        let (length, start) = number(buf, at, b'$')?;
+        let argument = buf.get(start..start + length)?;
+        if position == 1 {
+            visit(argument);
+        }
+        at = start + length + 2;
+    }
+    (at <= buf.len()).then_some(at)
+}
+
+/// The number of one to four digits after `mark` at `at`, and the place behind its line.
+#[inline]
+fn number(buf: &[u8], at: usize, mark: u8) -> Option<(usize, usize)> {
+    if *buf.get(at)? != mark {
+        return None;
+    }
+    let mut value = 0;
+    for (digits, &byte) in buf.get(at + 1..)?.iter().take(5).enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + usize::from(byte - b'0'),
+            b'\r' if digits > 0 => return Some((value, at + digits + 3)),
+            _ => return None,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_arguments;
+
+    fn look(buf: &[u8], max: usize) -> (Vec<&[u8]>, usize) {
+        let mut found = Vec::new();
+        let end = first_arguments(buf, max, |argument| found.push(argument));
+        (found, end)
+    }
+
+    #[test]
+    fn whole_requests_are_looked_over() {
+        let buf = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$2\r\nbb\r\n$0\r\n\r\n*2\r\n$3\r\nGET\r\n$1";
+        assert_eq!(look(buf, 9), (vec![&b"a"[..], b"bb"], 63));
+        assert_eq!(look(buf, 1), (vec![&b"a"[..]], 20));
+    }
+
+    #[test]
+    fn odd_input_ends_the_look_wherever_it_is_cut() {
+        let buf = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nPING\r\n*2\r\n$99999\r\n*-1\r\n*2\r\n$x\r\n";
+        for end in 0..buf.len() {
+            assert!(look(&buf[..end], 16).1 <= 20);
+        }
+    }
+}
