@@ -70,7 +70,7 @@ fn hammer(keyspace: &Keyspace, seed: u64, operations: usize) {
             }
             _ if rng.below(1000) == 0 => {
                 for mut shard in keyspace.lock_set(keyspace.all()) {
-                    shard.swap(0, 1);
+                    shard.swap(0, 1, 0);
                     if let Some(taken) = shard.take(2) {
                         keyspace.drop_db(taken);
                     }

@@ -95,7 +95,8 @@ fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
         return Err(Error::DbOutOfRange);
     }
     if first != second {
-        cx.data.each_shard(|_, shard| shard.swap(first as usize, second as usize));
+        let now_ms = cx.now_ms;
+        cx.data.each_shard(|_, shard| shard.swap(first as usize, second as usize, now_ms));
     }
     cx.data.dirty += 1;
     cx.reply.ok();

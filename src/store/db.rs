@@ -413,11 +413,12 @@ impl Db {
         std::mem::take(&mut self.watched)
     }
 
-    /// Takes over the watched keys of a database that this one replaces, raising the flags of those that either has.
-    pub(super) fn adopt_watched(&mut self, watched: Watched, other: Option<&Self>) {
+    /// Takes over the watched keys of a database that this one replaces; raises flags of those that either has, not due.
+    pub(super) fn adopt_watched(&mut self, watched: Watched, other: Option<&Self>, now_ms: u64) {
+        let lives = |found| self.due_ms(found).is_none_or(|due_ms| due_ms > now_ms);
         for (key, flags) in &watched {
-            let hashed = self.layout.key(key);
-            if self.peek(&hashed).is_some() || other.is_some_and(|other| other.peek(&hashed).is_some()) {
+            let key = self.layout.key(key);
+            if self.peek(&key).is_some_and(lives) || other.is_some_and(|db| db.peek(&key).is_some()) {
                 flags.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
             }
         }

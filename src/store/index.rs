@@ -236,7 +236,7 @@ pub struct Index {
 const _: () = assert!(size_of::<Table>() == 8);
 
 impl Index {
-    /// An index of `slots` slots; nothing is allocated before the first insertion.
+    /// An index of `slots` slots; nothing is allocated before the first insertion or [`Index::begin`].
     pub fn new(slots: usize) -> Self {
         Self {
             arena: Arena::default(),
@@ -248,6 +248,14 @@ impl Index {
             moves: Vec::new(),
             occupied: vec![0; slots.div_ceil(64)],
             entries: 0,
+        }
+    }
+
+    /// Allocates the slots' tables.
+    #[inline]
+    pub fn begin(&mut self) {
+        if self.tables.is_empty() {
+            self.tables.resize(self.occupied.len() * 64, Table::EMPTY);
         }
     }
 
@@ -323,9 +331,7 @@ impl Index {
         handle: Handle,
         mut hash_of: impl FnMut(Handle) -> u64,
     ) -> Result<(), Full> {
-        if self.tables.is_empty() {
-            self.tables.resize(self.occupied.len() * 64, Table::EMPTY);
-        }
+        self.begin();
         let Self { arena, tables, directories, .. } = self;
         let table = &mut tables[key.slot as usize];
         match table.directory() {

@@ -6,7 +6,9 @@
 //! Memory: every shard publishes what it holds when its lock is released, and once that is `PUBLISHED_BYTES` off the
 //! sum over all shards, corrects the sum too: so a write on one core seldom takes a cache line from the others. The sum
 //! is compared with the budget by two atomic loads a write. Free slots in blocks count as room up to a sixteenth of the
-//! budget: beyond that they count as used, until the blocks are emptied.
+//! budget (or what the first blocks of every shard come to): beyond that they count as used, until the blocks are
+//! emptied. The first database has its tables from the start, and a database that was emptied keeps them: a budget that
+//! is set for what comes on top of an empty keyspace has room for just that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -35,6 +37,8 @@ const EXPIRED_A_SLICE: usize = 64;
 const DROP_QUEUE_MAX: usize = 1024;
 /// Free slots count as room up to the budget divided by this.
 const REUSABLE_SHARE: i64 = 16;
+/// Free slots of a shard that count as room however small the budget is: fewer are not worth a compaction.
+const REUSABLE_MIN_BYTES: usize = BLOCK_BYTES;
 
 /// What one shard may hold more or less than the sum over all shards says.
 const PUBLISHED_BYTES: i64 = 1024;
@@ -103,19 +107,30 @@ impl Shard {
         self.removals.evicted += taken.removals.evicted;
         let watched = taken.take_watched();
         if !watched.is_empty() {
-            self.db(number).adopt_watched(watched, Some(&taken));
+            self.db(number).adopt_watched(watched, Some(&taken), 0);
+        }
+        if taken.used_bytes() > 0 {
+            self.begin(number);
         }
         Some(taken)
     }
 
-    /// Exchanges two databases; transactions that watch a key of either are told.
-    pub fn swap(&mut self, a: usize, b: usize) {
+    /// Makes a database's tables before an entry needs them.
+    fn begin(&mut self, number: usize) {
+        let db = self.db(number);
+        db.changed = true;
+        db.index.begin();
+    }
+
+    /// Exchanges two databases; transactions that watch a key of either are told, but not of an entry that takes no
+    /// other's place and is due already.
+    pub fn swap(&mut self, a: usize, b: usize, now_ms: u64) {
         let (watched_a, watched_b) = (self.db(a).take_watched(), self.db(b).take_watched());
         self.dbs.swap(a, b);
         for (number, other, watched) in [(a, b, watched_a), (b, a, watched_b)] {
             if !watched.is_empty() {
                 let aside = self.dbs[other].take();
-                self.db(number).adopt_watched(watched, aside.as_deref());
+                self.db(number).adopt_watched(watched, aside.as_deref(), now_ms);
                 self.dbs[other] = aside;
             }
         }
@@ -236,7 +251,7 @@ impl Keyspace {
             })
             .collect();
         let drops_pending = Arc::new(AtomicUsize::new(0));
-        Self {
+        let keyspace = Self {
             layout,
             cells,
             used: AtomicI64::new(0),
@@ -248,7 +263,11 @@ impl Keyspace {
             expires: AtomicBool::new(true),
             dropper: spawn_dropper(Arc::clone(&drops_pending)),
             drops_pending,
+        };
+        for number in 0..keyspace.shards() {
+            keyspace.lock(number).begin(0);
         }
+        keyspace
     }
 
     /// How keys spread over shards.
@@ -375,9 +394,14 @@ impl Keyspace {
     pub fn counted_bytes(&self) -> u64 {
         let used = self.used.load(Ordering::Relaxed);
         let limit = self.limit.load(Ordering::Relaxed) as i64;
-        let base = if limit == 0 { used } else { limit };
-        let room = self.reusable.load(Ordering::Relaxed).min(base / REUSABLE_SHARE);
-        (used - room).max(0) as u64
+        (used - self.room_in_blocks(if limit == 0 { used } else { limit })).max(0) as u64
+    }
+
+    /// Free slots that count as room under a budget of `base` bytes.
+    #[inline]
+    fn room_in_blocks(&self, base: i64) -> i64 {
+        let most = (base / REUSABLE_SHARE).max((REUSABLE_MIN_BYTES * self.cells.len()) as i64);
+        self.reusable.load(Ordering::Relaxed).min(most)
     }
 
     /// The most that [`Keyspace::counted_bytes`] was when a worker ticked.
@@ -396,8 +420,7 @@ impl Keyspace {
         if used <= limit {
             return used - limit;
         }
-        let room = self.reusable.load(Ordering::Relaxed).min(limit / REUSABLE_SHARE);
-        used - room - limit
+        used - self.room_in_blocks(limit) - limit
     }
 
     /// Makes room for a write to `shard` that will add about `wanted_bytes`. No lock may be held.
@@ -416,22 +439,21 @@ impl Keyspace {
         if wanted > limit {
             return Err(OutOfMemory);
         }
+        // Shards in which nothing may go; looking there is no slice.
         let mut tried = 0u64;
-        for _ in 0..SLICES_MIN + wanted_bytes / SLICE_BYTES {
+        let mut slices = SLICES_MIN + wanted_bytes / SLICE_BYTES;
+        while slices > 0 && self.excess_bytes().saturating_add(wanted) > 0 {
+            slices -= 1;
             let Some(victim) = self.victim_shard(shard, tried) else { return Err(OutOfMemory) };
             let mut guard = self.lock(victim);
             guard.exact = true;
             // Free slots beyond what counts as room are won back by emptying blocks, not by evicting more.
-            let fragmented = self.reusable.load(Ordering::Relaxed) > limit / REUSABLE_SHARE;
-            if !(fragmented && guard.compact_if_sparse()) {
-                let excess = self.excess_bytes().saturating_add(wanted);
-                if !guard.evict_bytes(excess) {
-                    tried |= 1 << victim;
-                }
-            }
-            drop(guard);
-            if self.excess_bytes().saturating_add(wanted) <= 0 {
-                break;
+            let fragmented = self.reusable.load(Ordering::Relaxed) > self.room_in_blocks(limit);
+            let excess = self.excess_bytes().saturating_add(wanted);
+            let compacted = fragmented && guard.compact_if_sparse();
+            if !compacted && !guard.evict_bytes(excess) {
+                tried |= 1 << victim;
+                slices += 1;
             }
         }
         Ok(())
@@ -506,7 +528,7 @@ impl Shard {
         let mut more = false;
         for db in self.dbs_mut() {
             let free = db.reusable_bytes();
-            let sparse = free > BLOCK_BYTES && free > db.used_bytes() / (REUSABLE_SHARE as usize * 2);
+            let sparse = free > REUSABLE_MIN_BYTES && free > db.used_bytes() / (REUSABLE_SHARE as usize * 2);
             if sparse || db.index_is_sparse() {
                 more |= db.compact_slice(sparse);
             }
