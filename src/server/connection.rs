@@ -182,11 +182,6 @@ impl Connection {
         if self.input.is_empty() {
             return self.read(cx, desk, turn);
         }
-        if is_over(self.input.len() - self.consumed, desk.worker.state.config().client_query_buffer_limit) {
-            info!("closing {}: its request exceeds client-query-buffer-limit", self.tenure.client.peer);
-            desk.worker.state.stats.query_limit_closed.add(1);
-            return Next::End;
-        }
         self.take_in(cx, desk, turn, usize::MAX)
     }
 
@@ -304,10 +299,20 @@ impl Connection {
                 note_read(&desk.worker, &self.tenure.client, length);
                 self.wanted_bytes = self.wanted_bytes.saturating_sub(length);
                 self.note_input();
-                Next::Again
+                self.check_input(desk)
             }
             Poll::Ready(end) => self.ended(end),
         }
+    }
+
+    /// Ends a connection that has sent more than it may without a whole request in it being executed.
+    fn check_input(&self, desk: &mut Desk) -> Next {
+        if !is_over(self.input.len() - self.consumed, desk.worker.state.config().client_query_buffer_limit) {
+            return Next::Again;
+        }
+        info!("closing {}: its request exceeds client-query-buffer-limit", self.tenure.client.peer);
+        desk.worker.state.stats.query_limit_closed.add(1);
+        Next::End
     }
 
     /// Makes sure that there is room to read into: drops what is used up if that is the larger part (so that every
