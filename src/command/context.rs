@@ -19,7 +19,7 @@ use crate::metrics::workers::WorkerStats;
 use crate::resp::reply::Reply;
 use crate::store::db::{Db, Found, Removals};
 use crate::store::key::Key;
-use crate::store::keyspace::{Guard, Keyspace, Shard};
+use crate::store::keyspace::{Guard, Keyspace, OutOfMemory, Shard};
 
 /// What belongs to one worker thread: made once, lent to every command that runs on it.
 pub struct WorkerLocal {
@@ -242,7 +242,34 @@ impl<'a> Data<'a> {
         found
     }
 
-    /// The key's entry, for changing it or for looking at it without using it: neither hit nor miss, no access.
+    /// The key's entry, for telling something about it other than its value: counts as hit or miss, not as an access.
+    #[inline]
+    pub fn look(&mut self, key: &Key<'_>) -> Option<Found> {
+        let found = self.find(key);
+        match found {
+            Some(_) => self.hits += 1,
+            None => self.misses += 1,
+        }
+        found
+    }
+
+    /// Makes room for a command that turns out to need about `bytes` more than its request has. Its only key's shard is
+    /// let go of meanwhile: whatever was found must be found again. Within EXEC the shards stay locked, and what is too
+    /// much goes with the next write.
+    ///
+    /// # Errors
+    /// There is no room and nothing may be evicted.
+    pub fn make_room(&mut self, key: &Key<'_>, bytes: usize) -> Result<(), OutOfMemory> {
+        if self.held {
+            return Ok(());
+        }
+        self.unlock();
+        let outcome = self.keyspace.make_room(key.shard, bytes);
+        self.locked = Locked::One(self.keyspace.lock(key.shard));
+        outcome
+    }
+
+    /// The key's entry, for changing it: neither hit nor miss, no access.
     #[inline]
     pub fn find(&mut self, key: &Key<'_>) -> Option<Found> {
         let now_ms = self.now_ms;

@@ -230,7 +230,7 @@ fn pexpiretime(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 /// Answers −2 without the key, −1 without a due time, else what `shown` makes of due time and now.
 fn answer_due(cx: &mut Cx<'_>, args: Args<'_>, shown: impl Fn(u64, u64) -> u64) -> Result<(), Error> {
     let key = cx.data.key(&args[1]);
-    let answer = match cx.data.find(&key) {
+    let answer = match cx.data.look(&key) {
         None => -2,
         Some(found) => cx.data.db(&key).due_ms(found).map_or(-1, |due_ms| shown(due_ms, cx.now_ms) as i64),
     };

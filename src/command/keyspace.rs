@@ -45,7 +45,7 @@ pub const COMMANDS: &[Spec] = &[
         "1.0.0",
         "Counts those of the given keys that are there; a key named twice counts twice.",
     ),
-    counter("touch", exists, "3.2.1", "Marks keys as used just now and counts those that are there."),
+    counter("touch", touch, "3.2.1", "Marks keys as used just now and counts those that are there."),
     Spec::new("type", type_of)
         .arity(2)
         .flags(READONLY | FAST)
@@ -151,6 +151,16 @@ fn exists(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let mut present = 0;
     for bytes in args.from(1).iter() {
         let key = cx.data.key(bytes);
+        present += i64::from(cx.data.look(&key).is_some());
+    }
+    cx.reply.integer(present);
+    Ok(())
+}
+
+fn touch(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
+    let mut present = 0;
+    for bytes in args.from(1).iter() {
+        let key = cx.data.key(bytes);
         present += i64::from(cx.data.read(&key).is_some());
     }
     cx.reply.integer(present);
@@ -159,7 +169,7 @@ fn exists(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 
 fn type_of(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let key = cx.data.key(&args[1]);
-    let name = if cx.data.find(&key).is_some() { "string" } else { "none" };
+    let name = if cx.data.look(&key).is_some() { "string" } else { "none" };
     cx.reply.simple(name);
     Ok(())
 }

@@ -216,7 +216,7 @@ fn graph(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let shown: Vec<Sample> = event.samples.iter().skip(left_out).copied().collect();
     let highest_ms = shown.iter().map(|sample| sample.took_ms).max().unwrap_or(0).max(1);
     let lowest_ms = shown.iter().map(|sample| sample.took_ms).min().unwrap_or(0);
-    let mut text = format!("{}: {highest_ms} ms at most, {lowest_ms} ms at least\n\n", event.name);
+    let mut text = format!("{} - high {highest_ms} ms, low {lowest_ms} ms\n\n", event.name);
     for row in (1..=GRAPH_ROWS).rev() {
         let height = |sample: &Sample| (sample.took_ms * GRAPH_ROWS).div_ceil(highest_ms);
         let line: String = shown.iter().map(|sample| if height(sample) >= row { '#' } else { ' ' }).collect();

@@ -74,7 +74,7 @@ fn look(
     answer: impl FnOnce(&mut crate::resp::reply::Reply, &Db, Found),
 ) -> Result<(), Error> {
     let key = cx.data.key(&args[2]);
-    match cx.data.find(&key) {
+    match cx.data.look(&key) {
         Some(found) => answer(cx.reply, cx.data.db(&key), found),
         None => cx.reply.null(),
     }

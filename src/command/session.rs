@@ -44,8 +44,8 @@ pub struct WatchedKey {
     pub db: usize,
     /// The key.
     pub key: Box<[u8]>,
-    /// It was due already when it was watched, so its removal is no change.
-    pub was_due: bool,
+    /// It was there when it was watched: should it be due at EXEC, it has changed.
+    pub was_there: bool,
 }
 
 /// One connection's state; owned by its task.

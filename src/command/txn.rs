@@ -170,7 +170,7 @@ fn watched_key_is_due(cx: &mut Cx<'_>) -> bool {
         let key = data.key(&watched.key);
         let db = data.db_numbered(&key, watched.db);
         let due = db.peek(&key).and_then(|found| db.due_ms(found)).is_some_and(|due_ms| due_ms <= *now_ms);
-        due && !watched.was_due
+        due && watched.was_there
     })
 }
 
@@ -193,11 +193,10 @@ fn watch(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
             continue;
         }
         let key = cx.data.key(bytes);
-        let now_ms = cx.now_ms;
-        let db = cx.data.db(&key);
-        let was_due = db.peek(&key).and_then(|found| db.due_ms(found)).is_some_and(|due_ms| due_ms <= now_ms);
-        db.watch(bytes, Arc::clone(&cx.session.watch_flag));
-        cx.session.watched.push(WatchedKey { db: number, key: bytes.into(), was_due });
+        // One that is due is removed first: that it goes is no change.
+        let was_there = cx.data.find(&key).is_some();
+        cx.data.db(&key).watch(bytes, Arc::clone(&cx.session.watch_flag));
+        cx.session.watched.push(WatchedKey { db: number, key: bytes.into(), was_there });
     }
     cx.session.client.watched.store(cx.session.watched.len() as u32, Ordering::Relaxed);
     cx.reply.ok();

@@ -2,8 +2,11 @@
 
 mod connection;
 mod expiry;
+mod flush;
 mod introspect;
 mod keys;
+mod keyspace;
+mod scan;
 mod server;
 mod strings;
 #[path = "../support/mod.rs"]

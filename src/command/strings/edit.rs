@@ -16,6 +16,9 @@ use crate::resp::shape::Shape;
 use crate::store::db::{Due, Found, StringBuffer};
 use crate::store::key::Key;
 
+/// Gaps below this are not asked room for: the limit was checked, and the next write pays.
+const GAP_MIN_BYTES: usize = 4096;
+
 /// The rows.
 pub const COMMANDS: &[Spec] = &[
     Spec::new("append", append)
@@ -63,13 +66,17 @@ fn setrange(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let offset = usize::try_from(offset).map_err(|_| Error::OffsetOutOfRange)?;
     let key = cx.data.key(&args[1]);
     let value = &args[3];
-    let found = find(cx, &key)?;
+    let mut found = find(cx, &key)?;
     let present = found.map_or(0, |found| cx.data.db(&key).string(found).len());
     let length = if value.is_empty() {
         present
     } else {
         check_length(cx, offset, value.len())?;
-        check_room(cx, (offset + value.len()).saturating_sub(present))?;
+        let gap = offset.saturating_sub(present);
+        if gap >= GAP_MIN_BYTES {
+            make_room(cx, &key, gap + value.len())?;
+            found = find(cx, &key)?;
+        }
         edit(cx, &key, found, |string| string.write_at(offset, value))?
     };
     cx.reply.integer(length as i64);
@@ -95,9 +102,12 @@ fn check_length(cx: &mut Cx<'_>, before: usize, added: usize) -> Result<(), Erro
     if length > cx.worker.config().proto_max_bulk_len { Err(Error::StringTooLong) } else { Ok(()) }
 }
 
-/// Refuses a string that grows by more than all keys together may take: the room that was made for the request counted
-/// its own bytes, which say nothing of a gap.
-fn check_room(cx: &Cx<'_>, grows_bytes: usize) -> Result<(), Error> {
+/// Makes room for a string that grows by a gap: the room that was made for the request counted its own bytes, which say
+/// nothing of it. Refuses one that grows by more than all keys together may take.
+fn make_room(cx: &mut Cx<'_>, key: &Key<'_>, grows_bytes: usize) -> Result<(), Error> {
     let limit_bytes = cx.hub.keyspace.limit_bytes();
-    if limit_bytes > 0 && grows_bytes as u64 > limit_bytes { Err(Error::OutOfMemory) } else { Ok(()) }
+    if limit_bytes > 0 && grows_bytes as u64 > limit_bytes {
+        return Err(Error::OutOfMemory);
+    }
+    cx.data.make_room(key, grows_bytes).map_err(|_| Error::OutOfMemory)
 }
