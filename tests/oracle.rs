@@ -384,7 +384,7 @@ impl Maker {
 struct Pair {
     ours: Client,
     theirs: Client,
-    queued: Vec<Equal>,
+    queued: Vec<Vec<Vec<u8>>>,
 }
 
 impl Pair {
@@ -398,24 +398,36 @@ impl Pair {
 
     /// Sends one command to both; both replies as printed, and whether they agree.
     fn run(&mut self, command: &[Vec<u8>]) -> (String, String, bool) {
-        let name = String::from_utf8_lossy(&command[0]).to_ascii_uppercase();
         self.theirs.send(command);
         let (ours, theirs) = (self.ours.cmd(command), self.theirs.reply());
+        let name = name_of(command);
         let same_bytes = self.ours.last_raw() == self.theirs.last_raw();
         let agree = match (&ours, &theirs) {
-            (Frame::Array(a), Frame::Array(b)) if name == "EXEC" && a.len() == self.queued.len() => {
-                a.len() == b.len() && (0..a.len()).all(|at| equal(self.queued[at], &a[at], &b[at]))
+            (Frame::Array(a), Frame::Array(b)) if name == "EXEC" && a.len() == b.len() => {
+                let each = self.queued.iter().zip(a.iter().zip(b));
+                same_bytes
+                    || (a.len() == self.queued.len()
+                        && each.into_iter().all(|(queued, (a, b))| alike(queued, a, b)))
             }
-            _ => same_bytes || (equality(&name) != Equal::Bytes && equal(equality(&name), &ours, &theirs)),
+            _ => same_bytes || (equality(&name) != Equal::Bytes && alike(command, &ours, &theirs)),
         };
         if theirs == Frame::Simple("QUEUED".to_owned()) {
-            self.queued.push(equality(&name));
+            self.queued.push(command.to_vec());
         } else if matches!(name.as_str(), "EXEC" | "DISCARD" | "RESET") {
             self.queued.clear();
         }
         let excused = agree || is_deliberate(command, &ours, &theirs);
         (shorten(&ours), shorten(&theirs), excused)
     }
+}
+
+fn name_of(command: &[Vec<u8>]) -> String {
+    String::from_utf8_lossy(&command[0]).to_ascii_uppercase()
+}
+
+/// Whether two replies to one command may stand for each other.
+fn alike(command: &[Vec<u8>], ours: &Frame, theirs: &Frame) -> bool {
+    equal(equality(&name_of(command)), ours, theirs) || is_deliberate(command, ours, theirs)
 }
 
 fn equal(how: Equal, ours: &Frame, theirs: &Frame) -> bool {
