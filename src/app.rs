@@ -14,6 +14,7 @@ use crate::hub::Hub;
 use crate::hub::clients::Clients;
 use crate::metrics::workers::WorkerStats;
 use crate::server::{Server, shutdown};
+use crate::store::entry::set_due_origin;
 use crate::store::key::Layout;
 use crate::store::keyspace::Keyspace;
 use crate::store::policy::Policy;
@@ -43,6 +44,7 @@ pub fn build(store: Arc<ConfigStore>) -> Arc<Hub> {
     let config = store.load();
     let clock = Clock::system();
     let mut rng = Rng::from_entropy();
+    set_due_origin(clock.wall_ms());
     let layout = Layout::new(config.shard_count().ilog2());
     let policy = policy_of(config.maxmemory_policy);
     let keyspace = Arc::new(Keyspace::new(layout, policy, config.maxmemory.bytes(), rng.next_u64()));

@@ -1,15 +1,17 @@
 //! The bytes of one entry: header, due time, key, value, in one slot of the [`super::arena`].
 //!
 //! ```text
-//! 0      kind (2 bits) · due time present · due time wide · raw encoding · optional fields · queue (2 bits)
+//! 0      kind (2 bits) · form of the due time (2 bits) · raw encoding · optional fields · queue (2 bits)
 //! 1      slack: unused bytes at the end (6 bits) · frequency (2 bits)
 //! 2      length of the key; the keys above 255 bytes live in the object
 //! 3–4    access clock: seconds, wrapping after 18 hours; for OBJECT IDLETIME alone
 //! 5–8    previous in the queue     9–12   next in the queue
-//! 13–    due time: absent, 5 bytes (ms since 2026) or 8 bytes (Unix ms); then key; then value or object number
+//! 13–    due time: none, 4, 5 or 8 bytes; then key; then value or object number
 //! ```
 //! The bit for optional fields is unused as yet: stale window, write stamp, tags, version and rule id will stand
 //! between due time and key, so that an entry without them pays nothing for them.
+
+use std::sync::OnceLock;
 
 use super::arena::Handle;
 
@@ -21,16 +23,13 @@ pub const INLINE_KEY_MAX: usize = 255;
 pub const FREQUENCY_MAX: u8 = 3;
 
 const KIND_MASK: u8 = 0b11;
-const DUE: u8 = 1 << 2;
-const DUE_WIDE: u8 = 1 << 3;
 const RAW: u8 = 1 << 4;
 const QUEUE_SHIFT: u8 = 6;
 const SLACK_MASK: u8 = 0b11_1111;
 const FREQUENCY_SHIFT: u8 = 6;
 
-/// 2026-01-01T00:00:00Z in Unix ms: narrow due times count from here and last until 2060.
+/// 2026-01-01T00:00:00Z in Unix ms.
 const DUE_EPOCH_MS: u64 = 1_767_225_600_000;
-const DUE_NARROW_LIMIT: u64 = 1 << 40;
 
 const _: () = assert!(super::arena::class_bytes(super::arena::CLASS_COUNT - 1) == 4096);
 const _: () = assert!(super::arena::SLACK_MAX == SLACK_MASK as usize);
@@ -57,26 +56,57 @@ pub enum Queue {
     Main = 2,
 }
 
-/// How a due time is laid out.
+/// The forms of a due time, by their flags: the nearest by far costs least.
+const FORM_MASK: u8 = 0b11 << 2;
+/// 4 bytes, ms since the origin that [`set_due_origin`] chose: 49 days from there.
+const FORM_NEAR: u8 = 1 << 2;
+/// 5 bytes, ms since 2026: until 2060.
+const FORM_FAR: u8 = 1 << 3;
+/// 8 bytes, Unix ms.
+const FORM_WIDE: u8 = FORM_MASK;
+
+static DUE_ORIGIN_MS: OnceLock<u64> = OnceLock::new();
+
+/// Chooses the origin of near due times, once for the process: when it started. Entries that are due more than 49 days
+/// after that take a byte more.
+pub fn set_due_origin(now_ms: u64) {
+    // Entries may stand already: whoever comes second keeps to what the first has chosen.
+    let _ = DUE_ORIGIN_MS.set(now_ms);
+}
+
+#[inline]
+fn due_origin_ms() -> u64 {
+    DUE_ORIGIN_MS.get().copied().unwrap_or(DUE_EPOCH_MS)
+}
+
+/// Bytes of a due time.
+#[inline]
 fn due_bytes(flags: u8) -> usize {
-    match flags & (DUE | DUE_WIDE) {
+    match flags & FORM_MASK {
         0 => 0,
-        DUE => 5,
+        FORM_NEAR => 4,
+        FORM_FAR => 5,
         _ => 8,
     }
 }
 
-fn due_flags(due_ms: Option<u64>) -> u8 {
-    match due_ms {
-        None => 0,
-        Some(due_ms) if due_ms.wrapping_sub(DUE_EPOCH_MS) < DUE_NARROW_LIMIT => DUE,
-        Some(_) => DUE | DUE_WIDE,
+/// The form of a due time, and the number that is stored of it.
+fn due_form(due_ms: Option<u64>) -> (u8, u64) {
+    let Some(due_ms) = due_ms else { return (0, 0) };
+    let near = due_ms.wrapping_sub(due_origin_ms());
+    let far = due_ms.wrapping_sub(DUE_EPOCH_MS);
+    if near < 1 << 32 {
+        (FORM_NEAR, near)
+    } else if far < 1 << 40 {
+        (FORM_FAR, far)
+    } else {
+        (FORM_WIDE, due_ms)
     }
 }
 
 /// Bytes that an entry needs.
 pub fn entry_bytes(key_bytes: usize, due_ms: Option<u64>, payload_bytes: usize) -> usize {
-    HEADER_BYTES + due_bytes(due_flags(due_ms)) + key_bytes + payload_bytes
+    HEADER_BYTES + due_bytes(due_form(due_ms).0) + key_bytes + payload_bytes
 }
 
 /// What `write` puts into a slot.
@@ -96,7 +126,7 @@ pub struct Content<'a> {
 
 /// Writes everything but queue, frequency, access clock and links, which stay as they are.
 pub fn write(slot: &mut [u8], content: Content<'_>) {
-    let due_flags = due_flags(content.due_ms);
+    let (due_flags, stored) = due_form(content.due_ms);
     let due_bytes = due_bytes(due_flags);
     let key_at = HEADER_BYTES + due_bytes;
     let payload_at = key_at + content.key.len();
@@ -107,10 +137,7 @@ pub fn write(slot: &mut [u8], content: Content<'_>) {
     slot[0] = (slot[0] & (0b11 << QUEUE_SHIFT)) | content.kind as u8 | due_flags | raw;
     slot[1] = (slot[1] & !SLACK_MASK) | slack;
     slot[2] = content.key.len() as u8;
-    if let Some(due_ms) = content.due_ms {
-        let stored = if due_bytes == 5 { due_ms - DUE_EPOCH_MS } else { due_ms };
-        slot[HEADER_BYTES..key_at].copy_from_slice(&stored.to_le_bytes()[..due_bytes]);
-    }
+    slot[HEADER_BYTES..key_at].copy_from_slice(&stored.to_le_bytes()[..due_bytes]);
     slot[key_at..payload_at].copy_from_slice(content.key);
     slot[payload_at..end].copy_from_slice(content.payload);
 }
@@ -189,16 +216,15 @@ pub fn object(slot: &[u8]) -> u32 {
 #[inline]
 pub fn due_ms(slot: &[u8]) -> Option<u64> {
     let mut stored = [0; 8];
-    match due_bytes(slot[0]) {
+    let form = slot[0] & FORM_MASK;
+    let bytes = due_bytes(form);
+    stored[..bytes].copy_from_slice(&slot[HEADER_BYTES..HEADER_BYTES + bytes]);
+    let stored = u64::from_le_bytes(stored);
+    match form {
         0 => None,
-        5 => {
-            stored[..5].copy_from_slice(&slot[HEADER_BYTES..HEADER_BYTES + 5]);
-            Some(u64::from_le_bytes(stored) + DUE_EPOCH_MS)
-        }
-        _ => {
-            stored.copy_from_slice(&slot[HEADER_BYTES..HEADER_BYTES + 8]);
-            Some(u64::from_le_bytes(stored))
-        }
+        FORM_NEAR => Some(stored + due_origin_ms()),
+        FORM_FAR => Some(stored + DUE_EPOCH_MS),
+        _ => Some(stored),
     }
 }
 
@@ -294,7 +320,8 @@ mod tests {
             None,
             Some(5),
             Some(DUE_EPOCH_MS),
-            Some(DUE_EPOCH_MS + DUE_NARROW_LIMIT),
+            Some(DUE_EPOCH_MS + (1 << 32)),
+            Some(DUE_EPOCH_MS + (1 << 40)),
             Some(1_800_000_000_123),
         ] {
             let mut slot = vec![0xAA; entry_bytes(3, due, 5) + 1];
