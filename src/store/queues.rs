@@ -6,6 +6,12 @@
 //! target share `p` of the small queue moves as in ARC (Megiddo and Modha, FAST 2003) on these queues' ghosts. Sizes
 //! are bytes, and entries much larger than the mean must be hit more often to stay. Measured on twenty traces this
 //! misses 2 % more than the best of thirteen policies picked per trace; sampled LRU misses 18 % more.
+//!
+//! This code against the simulation that those figures come from (`tests/bench/policy.rs`: six synthetic traces of ten
+//! million requests, capacities of 0.1, 1, 10 and 20 % of the keys): it misses 0.995 to 1.005 times as often. Sixteen
+//! shards that evict each for itself miss 1.000 to 1.003 times as often as one, but 1.01 to 1.03 times where a shard
+//! holds fewer than a hundred entries. An entry pays eight bytes of links, half a byte of queue and frequency and, once
+//! something was evicted, 2.3 bytes of ghosts.
 
 use super::arena::{Arena, Handle};
 use super::entry::{self, Queue};

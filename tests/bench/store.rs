@@ -171,6 +171,19 @@ fn resident_bytes() -> usize {
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).map_or(0, |pages| pages * 4096)
 }
 
+/// Resident bytes once the allocator has given back what it does not need: when they fell no more for half a second.
+fn settled_resident_bytes() -> usize {
+    let mut least = usize::MAX;
+    let mut unchanged = 0;
+    while unchanged < 5 {
+        let resident = resident_bytes();
+        unchanged = if resident < least { 0 } else { unchanged + 1 };
+        least = least.min(resident);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    least
+}
+
 /// One line of bytes an entry, in this process.
 fn bytes_of_one(value_bytes: usize, with_due: bool, keys: u64) {
     let before = resident_bytes();
@@ -191,7 +204,7 @@ fn bytes_of_one(value_bytes: usize, with_due: bool, keys: u64) {
         if with_due { ", due" } else { "     " },
         keys,
         each(keyspace.used_bytes() as usize),
-        each(resident_bytes() - before)
+        each(settled_resident_bytes() - before)
     );
 }
 
@@ -214,7 +227,7 @@ fn churn() {
     println!(
         "after 10 million sets of changing size: {payload:.1} B payload, {:.1} counted, {:.1} resident, {:.1} free",
         keyspace.used_bytes() as f64 / keys as f64 - payload,
-        (resident_bytes() - before) as f64 / keys as f64 - payload,
+        (settled_resident_bytes() - before) as f64 / keys as f64 - payload,
         keyspace.reusable_bytes() as f64 / keys as f64
     );
 }
