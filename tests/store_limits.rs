@@ -140,13 +140,27 @@ fn churn(keyspace: &Keyspace, rng: &mut Rng, rounds: usize, sizes: std::ops::Ran
             assert!(used * 10 <= limit * 11, "{used} used of {limit} in round {round} of sizes {sizes:?}");
         }
     }
+    let resting = rest(keyspace);
     let entries = payload_bytes(keyspace) as f64 / limit as f64;
     println!(
-        "{sizes:?}: {entries:.3} of the limit is keys and values, {:.3} overhead, {:.3} free; {slices} slices had more to do",
+        "{sizes:?}: {entries:.3} of the limit is keys and values, {:.3} overhead, {:.3} free; {slices} slices had more to do, {resting} at rest",
         (keyspace.used_bytes() - keyspace.reusable_bytes()) as f64 / limit as f64 - entries,
         keyspace.reusable_bytes() as f64 / limit as f64,
     );
     entries
+}
+
+/// Does background work until there is none left, which must come; says how many slices it took.
+fn rest(keyspace: &Keyspace) -> usize {
+    const SLICES_MAX: usize = 200_000;
+    let mut slices = 0;
+    for shard in 0..keyspace.shards() {
+        while keyspace.sweep(shard, NOW_MS) {
+            slices += 1;
+            assert!(slices < SLICES_MAX, "the background work does not come to an end");
+        }
+    }
+    slices
 }
 
 /// Bytes of keys and values, and the 13 of a header.
