@@ -37,6 +37,7 @@ const LAYERS: &[(&str, u8)] = &[
 
 /// What may stand at the top of the repository; the last four are made by building and are not in it.
 const TOP_LEVEL: &[&str] = &[
+    ".cargo",
     ".ci",
     ".rustfmt.toml",
     ".clippy.toml",
