@@ -20,6 +20,8 @@ const SIZE_MAX: u64 = i64::MAX as u64;
 const BULK_LIMIT_MIN: u64 = 1 << 20;
 /// Shards for each worker when `shards` is 0: enough that two workers seldom want the same lock.
 const SHARDS_PER_WORKER: usize = 8;
+/// Memory that a shard has at least when `shards` is 0.
+const SHARD_BYTES_MIN: u64 = 4 << 20;
 
 macro_rules! parameters {
     ($( $section:literal { $( $(#[doc = $doc:literal])+ $field:ident: $type:ty = $row:expr; )+ } )+) => {
@@ -251,13 +253,19 @@ impl Config {
         }
     }
 
-    /// Shards of the store: a power of two, at most [`SHARDS_MAX`].
+    /// Shards of the store: a power of two, at most [`SHARDS_MAX`]; by default no more than leave each enough memory to
+    /// choose well what to evict (below some 4,000 entries a shard's policy misses up to 3 % more).
     pub fn shard_count(&self) -> usize {
         let wanted = match self.shards {
             0 => self.worker_count() * SHARDS_PER_WORKER,
-            shards => shards as usize,
+            shards => return (shards as usize).next_power_of_two().min(SHARDS_MAX),
         };
-        wanted.next_power_of_two().min(SHARDS_MAX)
+        let by_memory = match self.maxmemory.bytes() {
+            0 => SHARDS_MAX,
+            bytes => usize::try_from(bytes / SHARD_BYTES_MIN).unwrap_or(SHARDS_MAX).max(1),
+        };
+        let most = by_memory.min(SHARDS_MAX);
+        wanted.next_power_of_two().min(1 << most.ilog2())
     }
 
     /// The table of parameters in Markdown, for the README.

@@ -1,7 +1,7 @@
 //! Memory for entries: blocks of 4 to 64 KiB, each cut into slots of one size class.
 //!
 //! Why not the allocator's own classes: they lie up to 25 % apart, which on entries of 50–400 bytes wastes more than
-//! everything else that an entry costs. Here classes are 2 bytes apart up to 512 bytes and at most 1.6 % apart above.
+//! everything else that an entry costs. Here classes are one byte apart up to 256 bytes, two up to 512 and at most 1.6 % apart above.
 //! A slot is named by a [`Handle`] of four bytes (block and slot number), so that index, queues and expiry pay four
 //! bytes for a reference, and the whole structure is bounds-checked safe code.
 //!
@@ -42,7 +42,7 @@ const _: () = assert!(SLOTS_MIN * SLOT_BYTES_MAX <= BLOCK_BYTES);
 const _: () = assert!(CLASS_COUNT == class_of(SLOT_BYTES_MAX) + 1);
 
 /// Number of size classes.
-pub const CLASS_COUNT: usize = 441;
+pub const CLASS_COUNT: usize = 561;
 
 /// The name of a slot: block number and slot number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,27 +80,31 @@ impl Handle {
 pub const fn class_of(bytes: usize) -> usize {
     if bytes <= SLOT_BYTES_MIN {
         0
+    } else if bytes <= 256 {
+        bytes - SLOT_BYTES_MIN
     } else if bytes <= 512 {
-        (bytes - SLOT_BYTES_MIN).div_ceil(2)
+        240 + (bytes - 256).div_ceil(2)
     } else if bytes <= 1024 {
-        248 + (bytes - 512).div_ceil(8)
+        368 + (bytes - 512).div_ceil(8)
     } else if bytes <= 2048 {
-        312 + (bytes - 1024).div_ceil(16)
+        432 + (bytes - 1024).div_ceil(16)
     } else {
-        376 + (bytes - 2048).div_ceil(32)
+        496 + (bytes - 2048).div_ceil(32)
     }
 }
 
 /// The slot size of a class, in bytes.
 pub const fn class_bytes(class: usize) -> usize {
-    if class <= 248 {
-        SLOT_BYTES_MIN + class * 2
-    } else if class <= 312 {
-        512 + (class - 248) * 8
-    } else if class <= 376 {
-        1024 + (class - 312) * 16
+    if class <= 240 {
+        SLOT_BYTES_MIN + class
+    } else if class <= 368 {
+        256 + (class - 240) * 2
+    } else if class <= 432 {
+        512 + (class - 368) * 8
+    } else if class <= 496 {
+        1024 + (class - 432) * 16
     } else {
-        2048 + (class - 376) * 32
+        2048 + (class - 496) * 32
     }
 }
 
