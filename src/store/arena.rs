@@ -6,7 +6,7 @@
 //! bytes for a reference, and the whole structure is bounds-checked safe code.
 //!
 //! With that many classes, what they leave free adds up where memory is small and sizes are mixed. So a class's blocks
-//! grow with it (a new one is about a sixteenth of what the class has), and an entry may also live in a slot that is up to a sixteenth too large ([`suits`]): it goes into a free slot of a neighbouring class
+//! grow with it (a new one is about an eighth of what the class has), and an entry may also live in a slot that is up to a sixteenth too large ([`suits`]): it goes into a free slot of a neighbouring class
 //! before memory that was never touched is begun, and an entry that changes its size by a little stays where it is.
 //!
 //! Invariants: a block holds slots of one class; `live` counts its slots in use; every block with a free slot stands in
@@ -20,7 +20,7 @@ pub const BLOCK_BYTES: usize = 64 * 1024;
 const BLOCK_BYTES_MIN: usize = 4096;
 const SLOTS_MIN: usize = 4;
 /// A new block is as large as the class's blocks together, divided by this.
-const CLASS_SHARE: usize = 16;
+const CLASS_SHARE: usize = 8;
 /// Largest entry that lives in a block; a larger value becomes an object of its own.
 pub const SLOT_BYTES_MAX: usize = 4096;
 /// Most bytes of a slot that its entry does not use.

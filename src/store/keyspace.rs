@@ -37,8 +37,6 @@ const EXPIRED_A_SLICE: usize = 64;
 const DROP_QUEUE_MAX: usize = 1024;
 /// Free slots count as room up to the budget divided by this.
 const REUSABLE_SHARE: i64 = 16;
-/// In a large budget only half of that share counts, beyond these bytes.
-const REUSABLE_BASE_BYTES: i64 = 512 * 1024;
 /// Free slots of a shard that count as room however small the budget is: fewer are not worth a compaction.
 const REUSABLE_MIN_BYTES: usize = BLOCK_BYTES;
 
@@ -402,8 +400,7 @@ impl Keyspace {
     /// Free slots that count as room under a budget of `base` bytes.
     #[inline]
     fn room_in_blocks(&self, base: i64) -> i64 {
-        let share = (base / REUSABLE_SHARE).min(base / (2 * REUSABLE_SHARE) + REUSABLE_BASE_BYTES);
-        let most = share.max((REUSABLE_MIN_BYTES * self.cells.len()) as i64);
+        let most = (base / REUSABLE_SHARE).max((REUSABLE_MIN_BYTES * self.cells.len()) as i64);
         self.reusable.load(Ordering::Relaxed).min(most)
     }
 
