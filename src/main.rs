@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Measured on churn with mixed sizes; the store's own blocks come from it, too.
+/// Its settings are compiled in (`.cargo/config.toml`); the store's own blocks come from it, too.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -1,18 +1,10 @@
 //! What generic commands count, signal and touch, and what they do to long keys and values. Expected replies and counts
 //! are those of Redis 7.4.
 
+use crate::strings::counts;
 use crate::support::client::Client;
 use crate::support::frame::Frame;
 use crate::support::server::{Server, both_protocols};
-
-/// Hits, misses and changed keys as INFO counts them.
-fn counts(client: &mut Client) -> [i64; 3] {
-    let page = client.line("INFO").text();
-    ["keyspace_hits", "keyspace_misses", "rdb_changes_since_last_save"].map(|name| {
-        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in INFO"))
-    })
-}
 
 #[test]
 fn looks_and_changes_are_counted_as_redis_counts_them() {

@@ -542,7 +542,7 @@ fn a_change_breaks_a_transaction_that_watches_the_key() {
 }
 
 /// Hits, misses and changed keys as INFO counts them.
-fn counts(client: &mut Client) -> [i64; 3] {
+pub fn counts(client: &mut Client) -> [i64; 3] {
     let page = client.line("INFO").text();
     ["keyspace_hits", "keyspace_misses", "rdb_changes_since_last_save"].map(|name| {
         let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
