@@ -7,6 +7,7 @@
 //! 5  server             sockets, tasks, timers
 //! 4  command            rows, gates, families, execute: synchronous, no sockets
 //! 3  hub                shared services, one file each
+//! 2  cluster            what nodes decide: placement, slot table, leases, routes
 //! 1  resp, store, config, metrics
 //! 0  base               clock, rng, numbers, glob, slot, lock, limits
 //! ```
@@ -16,6 +17,7 @@
 pub mod app;
 pub mod base;
 pub mod cli;
+pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod hub;

@@ -28,6 +28,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("server", 5),
     ("command", 4),
     ("hub", 3),
+    ("cluster", 2),
     ("resp", 1),
     ("store", 1),
     ("config", 1),

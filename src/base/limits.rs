@@ -76,3 +76,12 @@ pub const HTTP_CONNECTION_MAX_MS: u64 = 30_000;
 pub const DESCRIPTORS_RESERVED: u64 = 32;
 /// Descriptors that a worker's runtime needs.
 pub const DESCRIPTORS_PER_WORKER: u64 = 4;
+/// Nodes of a cluster at most.
+pub const CLUSTER_NODES_MAX: usize = 1024;
+/// Moves of slots under way in a cluster at most.
+pub const CLUSTER_MOVES_MAX: usize = 64;
+/// Moves that a node is source or target of at a time.
+pub const CLUSTER_MOVES_PER_NODE: usize = 2;
+/// Slots of one move at most: of a million keys some eight thousand. Their commands are held for the last changes only,
+/// however many slots there are; what has been sent is lost when either side dies.
+pub const CLUSTER_MOVE_SLOTS: usize = 128;

@@ -1,0 +1,101 @@
+//! Leases, the leader's side: when each process was last granted one, and whose has certainly run out.
+//!
+//! A process serves while its lease holds, counted from when it *sent* the request (rule R1 of the cluster's design);
+//! the leader gives a process up only when a lease granted at its last answer has run out on any clock whose rate is off
+//! by less than a tenth (R4). A new leader knows of no grants of its predecessors and therefore waits the whole time for
+//! everybody, from the moment at which it began to lead. All times are nanoseconds of the leader's own steady clock.
+
+use std::collections::BTreeMap;
+
+use super::id::NodeId;
+use super::table::{Member, Table};
+
+/// What a lease is lengthened by before its holder is given up: a tenth for clocks that run at different rates, and
+/// this, in ns.
+const MARGIN_NS: u64 = 50_000_000;
+
+/// The grants of one leadership.
+#[derive(Debug)]
+pub struct Grants {
+    lease_ns: u64,
+    granted: BTreeMap<NodeId, Grant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Grant {
+    incarnation: u64,
+    at_ns: u64,
+}
+
+impl Grants {
+    /// The grants of a leadership that begins at `now_ns`: everybody in the table may hold a lease from before.
+    pub fn begin(table: &Table, lease_ns: u64, now_ns: u64) -> Self {
+        let mut grants = Self { lease_ns, granted: BTreeMap::new() };
+        grants.follow(table, now_ns);
+        grants
+    }
+
+    /// How long a lease lasts.
+    pub fn lease_ns(&self) -> u64 {
+        self.lease_ns
+    }
+
+    /// How long after the last grant its holder is given up.
+    pub fn patience_ns(&self) -> u64 {
+        self.lease_ns + self.lease_ns / 10 + MARGIN_NS
+    }
+
+    /// Notes that a process is granted a lease in an answer that leaves at `now_ns`.
+    pub fn grant(&mut self, member: &Member, now_ns: u64) {
+        self.granted.insert(member.id, Grant { incarnation: member.incarnation, at_ns: now_ns });
+    }
+
+    /// Takes members in that are new, as if granted now, and forgets those that are gone.
+    pub fn follow(&mut self, table: &Table, now_ns: u64) {
+        self.granted.retain(|id, grant| table.process(*id, grant.incarnation).is_some());
+        for member in &table.members {
+            self.granted.entry(member.id).or_insert(Grant { incarnation: member.incarnation, at_ns: now_ns });
+        }
+    }
+
+    /// Processes whose leases have certainly run out.
+    pub fn overdue(&self, now_ns: u64) -> impl Iterator<Item = (NodeId, u64)> + '_ {
+        let patience_ns = self.patience_ns();
+        self.granted
+            .iter()
+            .filter(move |(_, grant)| now_ns >= grant.at_ns.saturating_add(patience_ns))
+            .map(|(id, grant)| (*id, grant.incarnation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::tests::{member, table_of};
+    use super::{Grants, MARGIN_NS};
+
+    const LEASE_NS: u64 = 2_000_000_000;
+
+    #[test]
+    fn a_process_is_given_up_only_after_lease_and_margin() {
+        let table = table_of(2);
+        let mut grants = Grants::begin(&table, LEASE_NS, 100);
+        let patience_ns = LEASE_NS + LEASE_NS / 10 + MARGIN_NS;
+        assert_eq!(grants.overdue(99 + patience_ns).count(), 0, "a new leader waits for everybody");
+        grants.grant(&member(1), 1_000);
+        let overdue: Vec<_> = grants.overdue(100 + patience_ns).collect();
+        assert_eq!(overdue, [(member(0).id, 1)]);
+        assert_eq!(grants.overdue(1_000 + patience_ns).count(), 2);
+    }
+
+    #[test]
+    fn a_new_process_starts_anew() {
+        let mut table = table_of(2);
+        let mut grants = Grants::begin(&table, LEASE_NS, 0);
+        let mut again = member(1);
+        again.incarnation = 2;
+        let late_ns = 2 * LEASE_NS;
+        table.apply(&super::super::table::Change::Join(again)).expect("a new process");
+        grants.follow(&table, late_ns);
+        assert_eq!(grants.overdue(late_ns + LEASE_NS).collect::<Vec<_>>(), [(member(0).id, 1)]);
+    }
+}

@@ -1,0 +1,746 @@
+//! The slot table: who is a member, who owns which slots, which slots are on their way. It is the state that the voters
+//! agree on; every other node holds a copy of some version of it.
+//!
+//! It is changed by [`Table::apply`] alone, which is a pure function of the table and the change, so that every voter
+//! comes to the same table. The version counts the changes: two tables of one generation and version are equal to the
+//! byte. A change that does not fit (of a node that was replaced, of a move that was cancelled) is refused and leaves
+//! the table as it was; every change may therefore be proposed again when its fate is unknown.
+//!
+//! Invariants ([`Table::validate`]): runs are ascending, disjoint and cover all slots; owners are members; a move's slots
+//! belong to its source; no slot is in two moves; no member is there twice.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{ClusterId, NodeId};
+use super::place::{self, Candidate, NO_OWNER};
+use crate::base::limits::{CLUSTER_MOVES_MAX, CLUSTER_NODES_MAX};
+use crate::base::slot::SLOT_COUNT;
+
+/// How clients reach a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientAddress {
+    /// IP address or, where `hostname` is preferred, whatever was announced; never empty.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Host name that was announced; empty for none.
+    pub hostname: String,
+    /// The gateway's port; 0 for none.
+    pub gateway_port: u16,
+}
+
+/// What a member is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// Takes its share of slots.
+    Active,
+    /// Gives its slots away and will leave.
+    Draining,
+}
+
+/// A member of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its id.
+    pub id: NodeId,
+    /// Which of the id's processes it is; a later one has a higher number.
+    pub incarnation: u64,
+    /// How clients reach it.
+    pub client: ClientAddress,
+    /// How nodes reach it.
+    pub peer: SocketAddr,
+    /// Failure domain; empty for none.
+    pub zone: String,
+    /// Its share of slots relative to others'; 0 for none.
+    pub weight: u64,
+    /// What it is doing.
+    pub standing: Standing,
+}
+
+/// Consecutive slots with one history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// First slot.
+    pub start: u16,
+    /// Last slot.
+    pub end: u16,
+    /// Place of the owner among the members; [`NO_OWNER`] while nobody can own slots.
+    pub owner: u16,
+    /// The version that gave it to this owner.
+    pub epoch: u64,
+    /// The move by which the owner got the slots with their keys; 0 if it got them empty.
+    pub by_move: u64,
+}
+
+/// Slots on their way from one member to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// The version that began it: never used twice.
+    pub id: u64,
+    /// First slot.
+    pub start: u16,
+    /// Last slot.
+    pub end: u16,
+    /// The owner.
+    pub from: NodeId,
+    /// Which process of the owner: another has none of the keys.
+    pub from_incarnation: u64,
+    /// Who is to own them.
+    pub to: NodeId,
+    /// Which process of it.
+    pub to_incarnation: u64,
+}
+
+/// A change of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// The first change of all: names the cluster and shares the slots out.
+    Found {
+        /// The cluster's id.
+        cluster: ClusterId,
+        /// The nodes that found it.
+        members: Vec<Member>,
+    },
+    /// A member comes, comes back as a new process, or changes what it says of itself.
+    Join(Member),
+    /// A process is gone for good: its slots go, empty, to the others.
+    Leave {
+        /// Whose.
+        id: NodeId,
+        /// Which process.
+        incarnation: u64,
+    },
+    /// A member gives its slots away, or takes its share again.
+    Stand {
+        /// Whose.
+        id: NodeId,
+        /// Which process.
+        incarnation: u64,
+        /// What it does from now on.
+        standing: Standing,
+    },
+    /// Slots are to move, with their keys.
+    Begin {
+        /// First slot.
+        start: u16,
+        /// Last slot.
+        end: u16,
+        /// The owner.
+        from: NodeId,
+        /// Who is to own them.
+        to: NodeId,
+    },
+    /// The target has every key: it owns the slots from now on.
+    Commit {
+        /// Which move.
+        id: u64,
+    },
+    /// The move did not work out: the source keeps the slots.
+    Cancel {
+        /// Which move.
+        id: u64,
+    },
+    /// An operator has formed the cluster anew after the voters were lost: this table goes on under a new generation.
+    Reform {
+        /// The generation, higher than all before.
+        generation: u32,
+        /// The table of the survivors.
+        table: Box<Table>,
+    },
+}
+
+/// Why a change was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The cluster has its name already.
+    Founded,
+    /// It changes nothing.
+    NoChange,
+    /// There is no such member, or another process of it has taken over.
+    Stale,
+    /// As many nodes as may be.
+    TooManyNodes,
+    /// As many moves as may be under way.
+    TooManyMoves,
+    /// The slots are not the source's, or are moving already, or the target takes none.
+    NotMovable,
+    /// There is no such move (any more).
+    NoSuchMove,
+}
+
+/// What became of a change: the version it made, or why it made none.
+pub type Outcome = Result<u64, Refusal>;
+
+/// The table; see the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Times that the cluster was formed anew by an operator; outranks the version.
+    pub generation: u32,
+    /// Number of changes so far.
+    pub version: u64,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Members, by id.
+    pub members: Vec<Member>,
+    /// All slots, ascending; none until somebody can own them.
+    pub runs: Vec<Run>,
+    /// Moves under way, by id.
+    pub moves: Vec<Move>,
+}
+
+/// One slot while a change is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Slot {
+    owner: u16,
+    epoch: u64,
+    by_move: u64,
+}
+
+const NOBODYS: Slot = Slot { owner: NO_OWNER, epoch: 0, by_move: 0 };
+
+impl Table {
+    /// Applies a change; gives the version it made.
+    ///
+    /// # Errors
+    /// The change does not fit; the table is as it was.
+    pub fn apply(&mut self, change: &Change) -> Outcome {
+        match change {
+            Change::Found { cluster, members } => self.found(*cluster, members)?,
+            Change::Join(member) => self.join(member)?,
+            Change::Leave { id, incarnation } => self.leave(*id, *incarnation)?,
+            Change::Stand { id, incarnation, standing } => self.stand(*id, *incarnation, *standing)?,
+            Change::Begin { start, end, from, to } => self.begin(*start, *end, *from, *to)?,
+            Change::Commit { id } => self.commit(*id)?,
+            Change::Cancel { id } => {
+                self.take_move(*id)?;
+            }
+            Change::Reform { generation, table } => return self.reform(*generation, table),
+        }
+        self.version += 1;
+        Ok(self.version)
+    }
+
+    /// Generation and version: later tables compare greater.
+    pub fn stamp(&self) -> (u32, u64) {
+        (self.generation, self.version)
+    }
+
+    /// A member.
+    pub fn member(&self, id: NodeId) -> Option<&Member> {
+        self.place_of(id).map(|at| &self.members[at])
+    }
+
+    /// A member, if this very process of it is the one that the table knows.
+    pub fn process(&self, id: NodeId, incarnation: u64) -> Option<&Member> {
+        self.member(id).filter(|member| member.incarnation == incarnation)
+    }
+
+    /// A member's place among the members.
+    pub fn place_of(&self, id: NodeId) -> Option<usize> {
+        self.members.binary_search_by_key(&id, |member| member.id).ok()
+    }
+
+    /// The member that owns a slot.
+    pub fn owner(&self, slot: u16) -> Option<&Member> {
+        self.members.get(self.run_of(slot)?.owner as usize)
+    }
+
+    /// The run that a slot is in.
+    pub fn run_of(&self, slot: u16) -> Option<&Run> {
+        let at = self.runs.partition_point(|run| run.end < slot);
+        self.runs.get(at)
+    }
+
+    /// Every slot's owner by place among the members, [`NO_OWNER`] for none.
+    pub fn owners(&self) -> Vec<u16> {
+        self.slots().iter().map(|slot| slot.owner).collect()
+    }
+
+    /// Slots of a member, as ascending ranges that do not touch.
+    pub fn ranges_of(&self, id: NodeId) -> Vec<(u16, u16)> {
+        let mut ranges: Vec<(u16, u16)> = Vec::new();
+        let Some(place) = self.place_of(id) else { return ranges };
+        for run in self.runs.iter().filter(|run| run.owner as usize == place) {
+            match ranges.last_mut() {
+                Some(last) if last.1 + 1 == run.start => last.1 = run.end,
+                _ => ranges.push((run.start, run.end)),
+            }
+        }
+        ranges
+    }
+
+    /// Number of slots of each member, in the members' order.
+    pub fn slot_counts(&self) -> Vec<u32> {
+        let mut counts = vec![0; self.members.len()];
+        for run in &self.runs {
+            if let Some(count) = counts.get_mut(run.owner as usize) {
+                *count += u32::from(run.end - run.start) + 1;
+            }
+        }
+        counts
+    }
+
+    /// Where every slot should be, by the placement rule.
+    pub fn wanted(&self) -> Vec<u16> {
+        place::place(&self.owners(), &self.candidates())
+    }
+
+    /// A number that differs, in all likelihood, between tables that differ (FNV-1a of the encoded table).
+    pub fn digest(&self) -> u64 {
+        let encoded = postcard::to_allocvec(self).unwrap_or_default();
+        encoded.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
+        })
+    }
+
+    /// Checks the invariants.
+    ///
+    /// # Errors
+    /// Says which one does not hold.
+    pub fn validate(&self) -> Result<(), String> {
+        if !self.members.is_sorted_by(|a, b| a.id < b.id) || self.members.len() > CLUSTER_NODES_MAX {
+            return Err("members are not in order, or too many".to_owned());
+        }
+        let mut next = 0usize;
+        for run in &self.runs {
+            if run.start as usize != next || run.end < run.start || run.end as usize >= SLOT_COUNT {
+                return Err(format!("the run {}-{} does not follow slot {next}", run.start, run.end));
+            }
+            if run.owner != NO_OWNER && run.owner as usize >= self.members.len() {
+                return Err(format!("the run {}-{} has an owner that is no member", run.start, run.end));
+            }
+            next = run.end as usize + 1;
+        }
+        if next != SLOT_COUNT && !self.runs.is_empty() {
+            return Err(format!("the slots from {next} on are missing"));
+        }
+        self.validate_moves()
+    }
+
+    fn validate_moves(&self) -> Result<(), String> {
+        if self.moves.len() > CLUSTER_MOVES_MAX {
+            return Err("there are too many moves".to_owned());
+        }
+        let mut moving = vec![false; SLOT_COUNT];
+        for movement in &self.moves {
+            for slot in movement.start..=movement.end {
+                let owned = self.owner(slot).is_some_and(|owner| owner.id == movement.from);
+                let twice =
+                    moving.get_mut(slot as usize).is_none_or(|moving| std::mem::replace(moving, true));
+                if !owned || twice {
+                    return Err(format!("move {} may not have slot {slot}", movement.id));
+                }
+            }
+            if self.process(movement.to, movement.to_incarnation).is_none() {
+                return Err(format!("move {} goes nowhere", movement.id));
+            }
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, cluster: ClusterId, members: &[Member]) -> Result<(), Refusal> {
+        if self.cluster.is_founded() {
+            return Err(Refusal::Founded);
+        }
+        if members.len() > CLUSTER_NODES_MAX {
+            return Err(Refusal::TooManyNodes);
+        }
+        self.cluster = cluster;
+        self.members = members.to_vec();
+        self.members.sort_by_key(|member| member.id);
+        self.members.dedup_by_key(|member| member.id);
+        let mut slots = self.slots();
+        self.adopt_orphans(&mut slots);
+        self.set_slots(&slots);
+        Ok(())
+    }
+
+    fn join(&mut self, member: &Member) -> Result<(), Refusal> {
+        match self.members.binary_search_by_key(&member.id, |member| member.id) {
+            Ok(at) => self.rejoin(at, member),
+            Err(_) if self.members.len() >= CLUSTER_NODES_MAX => Err(Refusal::TooManyNodes),
+            Err(at) => {
+                let mut slots = self.slots();
+                for slot in &mut slots {
+                    if slot.owner != NO_OWNER && slot.owner as usize >= at {
+                        slot.owner += 1;
+                    }
+                }
+                self.members.insert(at, member.clone());
+                self.adopt_orphans(&mut slots);
+                self.set_slots(&slots);
+                Ok(())
+            }
+        }
+    }
+
+    /// A new process of a member has none of the old one's keys: it keeps the slots, empty, under a new epoch.
+    fn rejoin(&mut self, at: usize, member: &Member) -> Result<(), Refusal> {
+        let known = &self.members[at];
+        if member.incarnation < known.incarnation {
+            return Err(Refusal::Stale);
+        }
+        if member == known {
+            return Err(Refusal::NoChange);
+        }
+        let is_new = member.incarnation > known.incarnation;
+        self.members[at] = member.clone();
+        let mut slots = self.slots();
+        if is_new {
+            self.cancel_moves_of(member.id);
+            for slot in slots.iter_mut().filter(|slot| slot.owner as usize == at) {
+                (slot.epoch, slot.by_move) = (self.version + 1, 0);
+            }
+        }
+        self.adopt_orphans(&mut slots);
+        self.set_slots(&slots);
+        Ok(())
+    }
+
+    fn leave(&mut self, id: NodeId, incarnation: u64) -> Result<(), Refusal> {
+        let at = self.process_place(id, incarnation)?;
+        let mut slots = self.slots();
+        for slot in &mut slots {
+            match slot.owner {
+                owner if owner == NO_OWNER || (owner as usize) < at => {}
+                owner if owner as usize == at => *slot = NOBODYS,
+                _ => slot.owner -= 1,
+            }
+        }
+        self.cancel_moves_of(id);
+        self.members.remove(at);
+        self.adopt_orphans(&mut slots);
+        self.set_slots(&slots);
+        Ok(())
+    }
+
+    fn stand(&mut self, id: NodeId, incarnation: u64, standing: Standing) -> Result<(), Refusal> {
+        let at = self.process_place(id, incarnation)?;
+        if self.members[at].standing == standing {
+            return Err(Refusal::NoChange);
+        }
+        self.members[at].standing = standing;
+        let mut slots = self.slots();
+        self.adopt_orphans(&mut slots);
+        self.set_slots(&slots);
+        Ok(())
+    }
+
+    fn begin(&mut self, start: u16, end: u16, from: NodeId, to: NodeId) -> Result<(), Refusal> {
+        if self.moves.len() >= CLUSTER_MOVES_MAX {
+            return Err(Refusal::TooManyMoves);
+        }
+        if start > end || end as usize >= SLOT_COUNT || from == to {
+            return Err(Refusal::NotMovable);
+        }
+        let source = self.place_of(from).ok_or(Refusal::Stale)?;
+        let target = self.place_of(to).ok_or(Refusal::Stale)?;
+        let slots = &self.slots()[start as usize..=end as usize];
+        let busy = self.moves.iter().any(|other| other.start <= end && start <= other.end);
+        if busy
+            || slots.iter().any(|slot| slot.owner as usize != source)
+            || self.members[target].standing != Standing::Active
+        {
+            return Err(Refusal::NotMovable);
+        }
+        self.moves.push(Move {
+            id: self.version + 1,
+            start,
+            end,
+            from,
+            from_incarnation: self.members[source].incarnation,
+            to,
+            to_incarnation: self.members[target].incarnation,
+        });
+        Ok(())
+    }
+
+    fn commit(&mut self, id: u64) -> Result<(), Refusal> {
+        let movement = self.take_move(id)?;
+        let target = self.process_place(movement.to, movement.to_incarnation)?;
+        let mut slots = self.slots();
+        for slot in &mut slots[movement.start as usize..=movement.end as usize] {
+            *slot = Slot { owner: target as u16, epoch: self.version + 1, by_move: id };
+        }
+        self.set_slots(&slots);
+        Ok(())
+    }
+
+    fn reform(&mut self, generation: u32, table: &Table) -> Outcome {
+        if generation <= self.generation || table.cluster != self.cluster && self.cluster.is_founded() {
+            return Err(Refusal::Stale);
+        }
+        let version = self.version.max(table.version) + 1;
+        *self = table.clone();
+        self.generation = generation;
+        self.version = version;
+        self.moves.clear();
+        Ok(version)
+    }
+
+    fn process_place(&self, id: NodeId, incarnation: u64) -> Result<usize, Refusal> {
+        let at = self.place_of(id).ok_or(Refusal::Stale)?;
+        if self.members[at].incarnation == incarnation { Ok(at) } else { Err(Refusal::Stale) }
+    }
+
+    fn take_move(&mut self, id: u64) -> Result<Move, Refusal> {
+        let at = self.moves.iter().position(|movement| movement.id == id).ok_or(Refusal::NoSuchMove)?;
+        Ok(self.moves.remove(at))
+    }
+
+    fn cancel_moves_of(&mut self, id: NodeId) {
+        self.moves.retain(|movement| movement.from != id && movement.to != id);
+    }
+
+    /// Gives slots without an owner, empty, to members that take slots.
+    fn adopt_orphans(&self, slots: &mut [Slot]) {
+        if slots.iter().all(|slot| slot.owner != NO_OWNER) {
+            return;
+        }
+        let owners: Vec<u16> = slots.iter().map(|slot| slot.owner).collect();
+        let wanted = place::place(&owners, &self.candidates());
+        for (slot, owner) in slots.iter_mut().zip(wanted) {
+            if slot.owner == NO_OWNER && owner != NO_OWNER {
+                *slot = Slot { owner, epoch: self.version + 1, by_move: 0 };
+            }
+        }
+    }
+
+    /// The members as the placement rule sees them. When all are draining, they keep what they have.
+    fn candidates(&self) -> Vec<Candidate> {
+        let any = self.members.iter().any(|member| member.standing == Standing::Active && member.weight > 0);
+        let weight = |member: &Member| match member.standing {
+            Standing::Draining if any => 0,
+            _ => member.weight,
+        };
+        self.members.iter().map(|member| Candidate { id: member.id.0, weight: weight(member) }).collect()
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        let mut slots = Vec::with_capacity(SLOT_COUNT);
+        for run in &self.runs {
+            let slot = Slot { owner: run.owner, epoch: run.epoch, by_move: run.by_move };
+            slots.extend((run.start..=run.end).map(|_| slot));
+        }
+        slots.resize(SLOT_COUNT, NOBODYS);
+        slots
+    }
+
+    fn set_slots(&mut self, slots: &[Slot]) {
+        self.runs.clear();
+        for (number, slot) in slots.iter().enumerate() {
+            let number = number as u16;
+            match self.runs.last_mut() {
+                Some(run)
+                    if (run.owner, run.epoch, run.by_move) == (slot.owner, slot.epoch, slot.by_move) =>
+                {
+                    run.end = number;
+                }
+                _ => self.runs.push(Run {
+                    start: number,
+                    end: number,
+                    owner: slot.owner,
+                    epoch: slot.epoch,
+                    by_move: slot.by_move,
+                }),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::{Just, Strategy, any, prop_oneof};
+    use proptest::proptest as property;
+
+    use super::{Change, ClientAddress, ClusterId, Member, NodeId, Refusal, Standing, Table};
+    use crate::base::slot::SLOT_COUNT;
+
+    /// Member number `number`, first process.
+    pub(crate) fn member(number: u8) -> Member {
+        let client = ClientAddress {
+            host: "127.0.0.1".to_owned(),
+            port: 7000 + u16::from(number),
+            ..Default::default()
+        };
+        Member {
+            id: NodeId([number; 20]),
+            incarnation: 1,
+            client,
+            peer: ([127, 0, 0, 1], 17000 + u16::from(number)).into(),
+            zone: String::new(),
+            weight: 1,
+            standing: Standing::Active,
+        }
+    }
+
+    /// A table of the first `count` members: the first has founded it, the others have joined one after another.
+    pub(crate) fn table_of(count: u8) -> Table {
+        let mut table = Table::default();
+        let found = Change::Found { cluster: ClusterId(7), members: vec![member(0)] };
+        table.apply(&found).expect("the first change");
+        for number in 1..count {
+            table.apply(&Change::Join(member(number))).expect("a new member");
+        }
+        settle(&mut table);
+        table
+    }
+
+    /// Carries out all moves that the placement rule wants.
+    pub(crate) fn settle(table: &mut Table) {
+        while let Some(&(start, end, from, to)) = crate::cluster::plan::moves(table).first() {
+            let begin = Change::Begin { start, end, from, to };
+            let id = table.apply(&begin).expect("a planned move");
+            table.apply(&Change::Commit { id }).expect("a move that was begun");
+        }
+    }
+
+    #[test]
+    fn the_first_member_owns_everything_and_others_their_share() {
+        let table = table_of(3);
+        table.validate().expect("a sound table");
+        let counts = table.slot_counts();
+        assert_eq!(counts.iter().sum::<u32>() as usize, SLOT_COUNT);
+        assert!(counts.iter().all(|count| (5461..=5462).contains(count)), "{counts:?}");
+        assert_eq!(table.wanted(), table.owners());
+    }
+
+    #[test]
+    fn founders_share_the_slots_without_a_move() {
+        let mut table = Table::default();
+        let members = vec![member(2), member(0), member(1)];
+        table.apply(&Change::Found { cluster: ClusterId(1), members }).expect("the first change");
+        table.validate().expect("a sound table");
+        assert!(table.slot_counts().iter().all(|count| (5461..=5462).contains(count)));
+        assert_eq!(table.runs.len(), 3, "one range each");
+        assert_eq!(
+            table.apply(&Change::Found { cluster: ClusterId(2), members: vec![] }),
+            Err(Refusal::Founded)
+        );
+    }
+
+    #[test]
+    fn who_leaves_loses_everything_to_the_others() {
+        let mut table = table_of(3);
+        let before = table.owners();
+        table.apply(&Change::Leave { id: member(1).id, incarnation: 1 }).expect("a member");
+        table.validate().expect("a sound table");
+        assert_eq!(table.members.len(), 2);
+        for (slot, owner) in before.iter().enumerate() {
+            let now = table.owner(slot as u16).expect("an owner").id;
+            assert!(
+                *owner == 1 || now == member(*owner as u8).id,
+                "slot {slot} moved although its owner lives"
+            );
+        }
+        let late = table.apply(&Change::Leave { id: member(1).id, incarnation: 1 });
+        assert_eq!(late, Err(Refusal::Stale));
+    }
+
+    #[test]
+    fn a_new_process_has_none_of_the_old_ones_keys() {
+        let mut table = table_of(2);
+        let slot = table.ranges_of(member(1).id)[0].0;
+        assert_ne!(table.run_of(slot).expect("a run").by_move, 0, "it came by a move");
+        let mut again = member(1);
+        again.incarnation = 2;
+        let version = table.apply(&Change::Join(again.clone())).expect("a newer process");
+        let run = *table.run_of(slot).expect("a run");
+        assert_eq!((run.epoch, run.by_move), (version, 0));
+        assert_eq!(table.apply(&Change::Join(again)), Err(Refusal::NoChange));
+        assert_eq!(table.apply(&Change::Join(member(1))), Err(Refusal::Stale));
+    }
+
+    #[test]
+    fn a_move_is_committed_once_and_only_while_both_processes_live() {
+        let mut table = table_of(2);
+        let (from, to) = (member(0).id, member(1).id);
+        let (start, _) = table.ranges_of(from)[0];
+        let begin = Change::Begin { start, end: start + 3, from, to };
+        let id = table.apply(&begin).expect("a move");
+        assert_eq!(table.apply(&begin), Err(Refusal::NotMovable), "the slots are moving");
+        let version = table.apply(&Change::Commit { id }).expect("a move under way");
+        assert_eq!(table.apply(&Change::Commit { id }), Err(Refusal::NoSuchMove));
+        let run = table.run_of(start).expect("a run");
+        assert_eq!((table.owner(start).expect("an owner").id, run.epoch, run.by_move), (to, version, id));
+
+        let begin = Change::Begin { start: start + 4, end: start + 4, from, to };
+        let id = table.apply(&begin).expect("a move");
+        let mut again = member(1);
+        again.incarnation = 2;
+        table.apply(&Change::Join(again)).expect("a newer process");
+        assert_eq!(table.apply(&Change::Commit { id }), Err(Refusal::NoSuchMove));
+    }
+
+    #[test]
+    fn who_drains_is_planned_empty() {
+        let mut table = table_of(3);
+        let drain = Change::Stand { id: member(2).id, incarnation: 1, standing: Standing::Draining };
+        table.apply(&drain).expect("a member");
+        settle(&mut table);
+        assert_eq!(table.slot_counts()[2], 0);
+        table.validate().expect("a sound table");
+    }
+
+    #[test]
+    fn a_reform_outranks_every_version() {
+        let mut table = table_of(2);
+        let survivors = table_of(1);
+        let version = table.version;
+        let reform = Change::Reform { generation: 1, table: Box::new(survivors) };
+        assert_eq!(table.apply(&reform), Ok(version + 1));
+        assert_eq!((table.stamp(), table.members.len()), ((1, version + 1), 1));
+        assert_eq!(table.apply(&reform), Err(Refusal::Stale));
+    }
+
+    fn any_change() -> impl Strategy<Value = Change> {
+        let id = (0..6u8).prop_map(|number| member(number).id);
+        let ids = (id, 0..6u8);
+        let slots = (0..SLOT_COUNT as u16, 0..64u16);
+        prop_oneof![
+            (0..6u8, 1..4u64, 0..4u64).prop_map(|(number, incarnation, weight)| {
+                Change::Join(Member { incarnation, weight, ..member(number) })
+            }),
+            (0..6u8, 1..4u64)
+                .prop_map(|(number, incarnation)| Change::Leave { id: member(number).id, incarnation }),
+            (0..6u8, 1..4u64, any::<bool>()).prop_map(|(number, incarnation, drains)| Change::Stand {
+                id: member(number).id,
+                incarnation,
+                standing: if drains { Standing::Draining } else { Standing::Active },
+            }),
+            (slots, ids).prop_map(|((start, length), (from, to))| Change::Begin {
+                start,
+                end: start.saturating_add(length),
+                from,
+                to: member(to).id,
+            }),
+            (1..80u64).prop_map(|id| Change::Commit { id }),
+            (1..80u64).prop_map(|id| Change::Cancel { id }),
+            Just(Change::Found { cluster: ClusterId(9), members: (0..3).map(member).collect() }),
+        ]
+    }
+
+    property! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_changes_leave_a_sound_table(changes in proptest::collection::vec(any_change(), 1..60)) {
+            let mut table = Table::default();
+            for change in &changes {
+                let before = table.clone();
+                match table.apply(change) {
+                    Ok(version) => assert_eq!(version, before.version + 1),
+                    Err(_) => assert_eq!(table, before, "a refused change changes nothing"),
+                }
+                table.validate().unwrap_or_else(|error| panic!("{error} after {change:?}"));
+                if table.members.iter().any(|member| member.weight > 0) && !table.runs.is_empty() {
+                    let nobodys = table.owners().iter().filter(|owner| **owner == super::NO_OWNER).count();
+                    assert_eq!(nobodys, 0, "a slot is nobody's although somebody takes slots, after {change:?}");
+                }
+            }
+            let decoded: Table = postcard::from_bytes(&postcard::to_allocvec(&table).expect("encodes")).expect("decodes");
+            assert_eq!((decoded.digest(), &decoded), (table.digest(), &table));
+        }
+    }
+}
