@@ -110,7 +110,7 @@ const BANS: &[Ban] = &[
     },
     Ban {
         words: &["tokio", "async", "await"],
-        within: &["src/base/", "src/command", "src/store", "src/resp", "src/config"],
+        within: &["src/base/", "src/cluster", "src/command", "src/store", "src/resp", "src/config"],
         except: &[],
         instead: "these layers are synchronous; sockets and tasks live in server",
     },
