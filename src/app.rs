@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
+use crate::cluster::route::Routes;
 use crate::command::table;
 use crate::config::Config;
 use crate::config::choices::EvictionPolicy;
 use crate::config::store::ConfigStore;
 use crate::hub::Hub;
 use crate::hub::clients::Clients;
+use crate::hub::cluster::Cluster;
 use crate::metrics::workers::WorkerStats;
 use crate::server::{Server, shutdown};
 use crate::store::entry::set_due_origin;
@@ -53,6 +55,7 @@ pub fn build(store: Arc<ConfigStore>) -> Arc<Hub> {
     Arc::new(Hub {
         config: store,
         keyspace,
+        cluster: Cluster::new(if config.is_clustered() { Routes::clustered() } else { Routes::standalone() }),
         clients: Clients::new(),
         errors: Default::default(),
         rates: Default::default(),

@@ -15,7 +15,7 @@ use std::process::{Command, Output};
 /// A value that differs from the default and that the parameter takes.
 fn other_value(param: &Param) -> String {
     let chosen = match param.name {
-        "bind" | "metrics-bind" => "127.0.0.2 -::",
+        "bind" | "metrics-bind" | "cluster-bind" => "127.0.0.2 -::",
         "unixsocket" => "/run/larder.sock",
         "unixsocketperm" => "700",
         "requirepass" => "-p \"ss# word",
@@ -29,6 +29,11 @@ fn other_value(param: &Param) -> String {
         "notify-keyspace-events" => "g$KE",
         "enable-debug-command" => "local",
         "appendfsync" => "always",
+        "cluster-seeds" => "10.0.0.1:17000 larder.cache.svc",
+        "cluster-name" | "cluster-secret" | "cluster-zone" => "one of ours",
+        "cluster-announce-ip" => "10.0.0.1",
+        "cluster-announce-hostname" => "cache-0.cache",
+        "dir" => "/var/lib/larder",
         _ => "",
     };
     if !chosen.is_empty() {

@@ -85,3 +85,5 @@ pub const CLUSTER_MOVES_PER_NODE: usize = 2;
 /// Slots of one move at most: of a million keys some eight thousand. Their commands are held for the last changes only,
 /// however many slots there are; what has been sent is lost when either side dies.
 pub const CLUSTER_MOVE_SLOTS: usize = 128;
+/// Wishes of operators to the cluster that may wait.
+pub const CLUSTER_WISHES_MAX: usize = 16;

@@ -4,7 +4,7 @@
 //! struct [`Config`] and the list [`PARAMS`]. A parameter that is accepted without effect is marked `.ineffective()`
 //! and its documentation says what takes its place.
 
-use crate::base::limits::{DATABASES_MAX, SHARDS_MAX};
+use crate::base::limits::{CLUSTER_NODES_MAX, DATABASES_MAX, SHARDS_MAX};
 use crate::config::choices::{Allowed, AppendFsync, EvictionPolicy, KeyspaceEvents, LogFormat, LogLevel};
 use crate::config::container;
 use crate::config::param::{Access, Param};
@@ -107,6 +107,47 @@ parameters! {
         ).mutable().many();
         /// Unsent replies above which a client's further requests wait until it has read; 0 for no bound.
         client_output_pause: u64 = Param::memory("client-output-pause", 0, SIZE_MAX, "1mb").mutable();
+    }
+    "Cluster" {
+        /// Whether this server is a member of a cluster; it is, too, if `cluster-seeds` names anybody.
+        cluster_enabled: bool = Param::plain("cluster-enabled", "no");
+        /// Nodes to ask for the cluster: addresses or host names (all their addresses count), with the port where it
+        /// is not this node's own `cluster-port`. They may name this node.
+        cluster_seeds: Vec<String> = Param::plain("cluster-seeds", "").many();
+        /// Nodes that found a new cluster together; whoever finds a founded one of its name joins that instead.
+        cluster_expect: u64 = Param::integer("cluster-expect", 1, CLUSTER_NODES_MAX as i64, "1");
+        /// Name of the cluster: nodes with different names ignore each other.
+        cluster_name: String = Param::plain("cluster-name", "larder");
+        /// Secret that all nodes share; it encrypts and authenticates what they say to each other.
+        cluster_secret: Secret = Param::plain("cluster-secret", "").secret();
+        /// Whether nodes may talk without a secret over addresses other than loopback.
+        cluster_allow_no_secret: bool = Param::plain("cluster-allow-no-secret", "no");
+        /// TCP port for the other nodes; 0 for `port` + 10000.
+        cluster_port: u16 = Param::integer("cluster-port", 0, 65535, "0");
+        /// Addresses for the other nodes; empty for those of `bind`.
+        cluster_bind: Vec<BindAddress> = Param::plain("cluster-bind", "").many();
+        /// Address that clients and nodes are told to reach this node at; empty for the one that others see.
+        cluster_announce_ip: String = Param::plain("cluster-announce-ip", "");
+        /// Client port that is announced; 0 for `port`.
+        cluster_announce_port: u16 = Param::integer("cluster-announce-port", 0, 65535, "0");
+        /// Port for nodes that is announced; 0 for `cluster-port`.
+        cluster_announce_bus_port: u16 = Param::integer("cluster-announce-bus-port", 0, 65535, "0");
+        /// Host name that is announced beside the address; empty for none.
+        cluster_announce_hostname: String = Param::plain("cluster-announce-hostname", "");
+        /// Failure domain of this node, such as a rack or zone; empty for none.
+        cluster_zone: String = Param::plain("cluster-zone", "");
+        /// Share of slots relative to other nodes'; 0 for a node that only votes, -1 for one by `maxmemory`.
+        cluster_weight: i64 = Param::integer("cluster-weight", -1, 1 << 40, "-1");
+        /// Milliseconds without the leader's lease after which this node stops answering, and, a little later, is given
+        /// up by the others.
+        cluster_node_timeout: u64 = Param::integer("cluster-node-timeout", 500, 60_000, "2000");
+        /// Seconds that a stopping node takes to give its keys to the others; 0 for not at all.
+        cluster_drain_timeout: u64 = Param::integer("cluster-drain-timeout", 0, INT_MAX, "30").mutable();
+        /// Directory for what a node must remember over a restart: its name and the agreed slot table, never keys.
+        /// Empty for none: it comes back as a new node.
+        dir: String = Param::plain("dir", "");
+        /// TCP port for clients that know no clusters: every key is served there, by whichever node; 0 for none.
+        gateway_port: u16 = Param::integer("gateway-port", 0, 65535, "0");
     }
     "Observation" {
         /// What is logged: this level and all that matter more. `trace`, `info`, `warn` and `off` are understood too.
@@ -223,8 +264,6 @@ parameters! {
         /// Always empty: nodes do not replicate in the way of Redis.
         replicaof: Fixed = Param::only("replicaof", "", "nodes do not replicate in the way of Redis")
             .alias(&["slaveof"]).many();
-        /// Always `no`: this is one node.
-        cluster_enabled: Fixed = Param::only("cluster-enabled", "no", "this is one node");
         /// Always `no`: let a supervisor or a container run the server in the background.
         daemonize: Fixed = Param::only("daemonize", "no", "let a supervisor or a container run it in the background");
     }
@@ -251,6 +290,11 @@ impl Config {
             0 => container::cores(),
             threads => threads as usize,
         }
+    }
+
+    /// Whether this server is, or wants to be, a member of a cluster.
+    pub fn is_clustered(&self) -> bool {
+        self.cluster_enabled || !self.cluster_seeds.is_empty()
     }
 
     /// Shards of the store: a power of two, at most [`SHARDS_MAX`]; by default no more than leave each enough memory to

@@ -205,6 +205,25 @@ impl Value for String {
     }
 }
 
+impl Value for Vec<String> {
+    fn assign(&mut self, _: &Kind, text: &str) -> Result<(), String> {
+        *self = text.split([' ', ',']).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        Ok(())
+    }
+
+    fn print(&self, _: &Kind) -> String {
+        self.join(" ")
+    }
+
+    fn toml(&self, _: &Kind) -> Toml {
+        toml_list(self.iter().cloned())
+    }
+
+    fn expects(_: &Kind) -> String {
+        String::from("words, separated by spaces or commas")
+    }
+}
+
 /// Text that debug output does not show.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);

@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod clients;
+pub mod cluster;
 pub mod errors;
 pub mod latency;
 pub mod orders;
@@ -21,6 +22,8 @@ pub struct Hub {
     pub config: Arc<ConfigStore>,
     /// The data.
     pub keyspace: Arc<Keyspace>,
+    /// The cluster, if this server is part of one.
+    pub cluster: cluster::Cluster,
     /// Connected clients.
     pub clients: clients::Clients,
     /// Error replies by code.
