@@ -15,6 +15,7 @@ use crate::hub::Hub;
 use crate::hub::clients::Clients;
 use crate::hub::cluster::Cluster;
 use crate::metrics::workers::WorkerStats;
+use crate::server::http::Http;
 use crate::server::{Server, shutdown};
 use crate::store::entry::set_due_origin;
 use crate::store::key::Layout;
@@ -26,8 +27,10 @@ pub fn run(store: Arc<ConfigStore>) -> Result<(), String> {
     let config = store.load();
     let hub = build(store);
     shutdown::heed_signals(&hub).map_err(|error| format!("cannot watch for signals: {error}"))?;
+    // Before any client is served, so that a port that is taken ends the start.
+    let http_port = Http::bind(&config)?;
     let server = Server::start(Arc::clone(&hub), &config)?;
-    let http = scrape::start(&hub, &config)?;
+    let http = scrape::start(&hub, http_port)?;
     tracing::info!(
         addresses = ?server.local_addrs(),
         threads = hub.workers.len(),

@@ -291,6 +291,20 @@ fn a_monitor_that_does_not_read_is_closed_at_its_limit() {
 }
 
 #[test]
+fn a_client_over_its_hard_limit_is_in_no_list_and_executes_nothing_more() {
+    let server = Server::start(&["--threads", "1", "--client-output-buffer-limit", "normal 100kb 0 0"]);
+    let mut observer = server.connect();
+    let value = "v".repeat(60_000);
+    observer.check(&format!("SET big {value}"), "OK");
+    let mut greedy = server.connect();
+    let id = id_of(&mut greedy);
+    greedy.send_raw(&[encode(&["GET", "big"]).repeat(3), encode(&["SET", "after", "1"])].concat());
+    assert!(greedy.is_closed_by_server(), "without a reply");
+    assert!(field(&mut observer, id, "id").is_none());
+    observer.check("EXISTS after", "0");
+}
+
+#[test]
 fn a_pause_holds_writes_back_until_it_is_ended() {
     let server = Server::start(&["--threads", "2"]);
     let mut admin = server.connect();
@@ -340,6 +354,49 @@ fn a_pause_ends_by_itself_and_a_killed_client_does_not_outlive_it() {
     admin.check("GET k", "nil");
     admin.check("CLIENT PAUSE 50", "OK");
     admin.check("SET k v", "OK");
+}
+
+#[test]
+fn nothing_expires_and_nothing_is_evicted_under_a_pause() {
+    for kind in ["WRITE", "ALL"] {
+        let server = Server::start(&["--threads", "2"]);
+        let mut admin = server.connect();
+        let value = "v".repeat(1000);
+        for number in 0..2000 {
+            admin.send(&["SET", &format!("k{number}"), &value]);
+        }
+        (0..2000).for_each(|_| drop(admin.reply()));
+        let removed = |client: &mut Client| {
+            let text = client.line("INFO stats").text();
+            let removed = text
+                .lines()
+                .filter(|line| line.starts_with("expired_keys:") || line.starts_with("evicted_keys:"));
+            removed.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = removed(&mut admin);
+        // Long enough between the two for several rounds of the workers' own expiry and eviction.
+        let script = [
+            "MULTI".to_owned(),
+            "SET soon v PX 1".to_owned(),
+            "SET later v PX 400".to_owned(),
+            "CONFIG SET maxmemory 1mb".to_owned(),
+            format!("CLIENT PAUSE 1500 {kind}"),
+            "GET later".to_owned(),
+        ];
+        script.iter().for_each(|line| drop(admin.line(line)));
+        assert_eq!(admin.line("EXEC").items().last().map(Frame::text), Some("v".to_owned()));
+        if kind == "WRITE" {
+            wait_until("both are due", || admin.line("EXISTS soon later").integer() == 0);
+            admin.check("GET soon", "nil");
+            admin.check("DBSIZE", "2002");
+            assert_eq!(removed(&mut admin), before);
+            admin.check("CLIENT UNPAUSE", "OK");
+        } else {
+            // The answers to these are those after the pause, which nobody could end.
+            admin.check("EXISTS soon later", "0");
+        }
+        wait_until("what is too much has gone", || admin.line("DBSIZE").integer() < 1500);
+    }
 }
 
 #[test]

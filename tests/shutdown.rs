@@ -154,3 +154,17 @@ fn a_port_that_is_taken_ends_the_start_with_one_line() {
     assert_eq!(error.lines().count(), 1, "{error}");
     assert!(error.contains(&server.address().to_string()), "{error}");
 }
+
+#[test]
+fn a_metrics_port_that_is_taken_ends_the_start_before_anyone_is_served() {
+    let taken = Server::start(&[]);
+    // With both ports taken, the one that is named was bound first; clients are served once theirs is.
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_larder"))
+        .args(["--port", &taken.port(), "--metrics-port", &taken.port()])
+        .output()
+        .expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains(&taken.address().to_string()) && error.contains("metrics-port"), "{error}");
+}

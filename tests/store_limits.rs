@@ -77,7 +77,7 @@ fn hammer(keyspace: &Keyspace, seed: u64, operations: usize) {
                 }
             }
             _ => {
-                keyspace.sweep(rng.below(keyspace.shards() as u64) as usize, NOW_MS);
+                keyspace.sweep(rng.below(keyspace.shards() as u64) as usize, NOW_MS, true);
             }
         }
     }
@@ -135,7 +135,7 @@ fn churn(keyspace: &Keyspace, rng: &mut Rng, rounds: usize, sizes: std::ops::Ran
         set(keyspace, 0, key.as_bytes(), &value[..length as usize], Due::Never)
             .expect("something can be evicted");
         if round % 100 == 0 {
-            slices += usize::from(keyspace.sweep(rng.below(keyspace.shards() as u64) as usize, NOW_MS));
+            slices += usize::from(keyspace.sweep(rng.below(keyspace.shards() as u64) as usize, NOW_MS, true));
             let used = keyspace.used_bytes();
             assert!(used * 10 <= limit * 11, "{used} used of {limit} in round {round} of sizes {sizes:?}");
         }
@@ -155,7 +155,7 @@ fn rest(keyspace: &Keyspace) -> usize {
     const SLICES_MAX: usize = 200_000;
     let mut slices = 0;
     for shard in 0..keyspace.shards() {
-        while keyspace.sweep(shard, NOW_MS) {
+        while keyspace.sweep(shard, NOW_MS, true) {
             slices += 1;
             assert!(slices < SLICES_MAX, "the background work does not come to an end");
         }

@@ -14,14 +14,14 @@ use crate::metrics::exporter::{DatabaseSample, Exporter, Sample, WorkerSample};
 use crate::metrics::process;
 use crate::metrics::workers::Totals;
 use crate::server::http::{Http, Page, Ready};
+use crate::server::listener::Bound;
 use crate::store::keyspace::Keyspace;
 
-/// Starts the HTTP port, if the configuration has one, for a server that serves already. It is ready until it is
-/// ordered to stop.
-pub fn start(hub: &Arc<Hub>, config: &Config) -> Result<Option<Http>, String> {
+/// Serves the HTTP port, if one was bound, for a server that serves already. It is ready until it is ordered to stop.
+pub fn start(hub: &Arc<Hub>, bound: Vec<Bound>) -> Result<Option<Http>, String> {
     let for_ready = Arc::clone(hub);
     let ready: Ready = Arc::new(move || for_ready.orders.shutdown().is_none());
-    Http::start(config, page(hub), ready)
+    Http::start(bound, page(hub), ready)
 }
 
 /// Makes the page for Prometheus out of the state of `hub` at each call.

@@ -289,7 +289,10 @@ fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     client.set(flag::NO_TOUCH | flag::NO_EVICT, false);
     client.relabel(|labels| labels.name.clear());
     cx.session.no_touch = false;
-    cx.session.reply_mode = ReplyMode::On;
+    // As in Redis, the reply that CLIENT REPLY SKIP leaves out may be this one.
+    if cx.session.reply_mode != ReplyMode::Skip {
+        cx.session.reply_mode = ReplyMode::On;
+    }
     cx.session.authenticated = cx.worker.config().requirepass.expose().is_empty();
     choose_database(cx, 0);
     speak(cx, Proto::Resp2);

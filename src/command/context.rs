@@ -126,6 +126,9 @@ pub struct Data<'a> {
     now_ms: u64,
     /// Whether reads count as use (CLIENT NO-TOUCH).
     touches: bool,
+    /// Entries that are due are passed over instead of removed: the command that is running only reads, and CLIENT PAUSE
+    /// forbids changes.
+    pub keeps_due: bool,
     /// Reads that found their key.
     pub hits: u64,
     /// Reads that did not.
@@ -145,6 +148,7 @@ impl<'a> Data<'a> {
             db,
             now_ms,
             touches,
+            keeps_due: false,
             hits: 0,
             misses: 0,
             dirty: 0,
@@ -227,9 +231,9 @@ impl<'a> Data<'a> {
     /// The key's entry, for reading its value: counts as hit or miss, and as an access.
     #[inline]
     pub fn read(&mut self, key: &Key<'_>) -> Option<Found> {
-        let (now_ms, touches) = (self.now_ms, self.touches);
+        let (now_ms, touches, keeps_due) = (self.now_ms, self.touches, self.keeps_due);
         let db = self.db(key);
-        let found = db.find(key, now_ms);
+        let found = if keeps_due { db.find_keeping(key, now_ms) } else { db.find(key, now_ms) };
         match found {
             Some(found) => {
                 if touches {
@@ -272,8 +276,9 @@ impl<'a> Data<'a> {
     /// The key's entry, for changing it: neither hit nor miss, no access.
     #[inline]
     pub fn find(&mut self, key: &Key<'_>) -> Option<Found> {
-        let now_ms = self.now_ms;
-        self.db(key).find(key, now_ms)
+        let (now_ms, keeps_due) = (self.now_ms, self.keeps_due);
+        let db = self.db(key);
+        if keeps_due { db.find_keeping(key, now_ms) } else { db.find(key, now_ms) }
     }
 
     /// Entries removed by expiry and eviction since the start.

@@ -15,6 +15,7 @@ use crate::command::spec::flags::{ADMIN, NOSCRIPT, READONLY, SKIP_MONITOR, WRITE
 use crate::command::table::{self, Entry};
 use crate::command::{gates, txn};
 use crate::config::Config;
+use crate::hub::Hub;
 use crate::hub::clients::{OutputLimit, PauseKind};
 use crate::metrics::workers::WorkerStats;
 use crate::resp::args::Args;
@@ -26,17 +27,20 @@ pub fn execute(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Repl
     if session.reply_mode == ReplyMode::On {
         return answer(worker, session, reply, args);
     }
-    let silent = session.reply_mode;
+    if session.reply_mode == ReplyMode::SkipNext {
+        session.reply_mode = ReplyMode::Skip;
+    }
     let mark = reply.checkpoint();
     answer(worker, session, reply, args);
-    // What switches replies on (CLIENT REPLY ON, RESET) is answered; everything else under OFF or SKIP is taken back.
-    match (silent, session.reply_mode) {
-        (_, ReplyMode::On) => {}
-        (ReplyMode::SkipNext, ReplyMode::SkipNext) => {
+    // What switches replies on is answered itself: CLIENT REPLY ON always, RESET where they were off. The rest is taken
+    // back, that of a further CLIENT REPLY SKIP too.
+    match session.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Skip => {
             reply.truncate_to(mark);
             session.reply_mode = ReplyMode::On;
         }
-        _ => reply.truncate_to(mark),
+        ReplyMode::Off | ReplyMode::SkipNext => reply.truncate_to(mark),
     }
 }
 
@@ -82,6 +86,7 @@ fn run(
     let began_ns = state.last_ns;
     let now_ms = state.now_ms;
     let mut data = Data::new(&hub.keyspace, session.db, now_ms, !session.no_touch);
+    data.keeps_due = keeps_due(hub, entry, now_ms);
     lock(&mut data, &mut state.ahead, entry, args);
     let mut cx = Cx { hub, worker: state, session, reply, data, entry, now_ms };
     let outcome = call(&mut cx, entry, args);
@@ -110,9 +115,17 @@ pub fn run_queued(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>) {
     let began_ns = cx.worker.last_ns;
     let outer = std::mem::replace(&mut cx.entry, entry);
     cx.data.db = cx.session.db;
+    cx.data.keeps_due = keeps_due(cx.hub, entry, cx.now_ms);
     let outcome = call(cx, entry, args);
     finish(cx, entry, args, began_ns, outcome);
     cx.entry = outer;
+}
+
+/// Whether a command must leave entries that are due where they are: nothing but a transaction that pauses and then
+/// writes changes data under CLIENT PAUSE.
+#[inline]
+fn keeps_due(hub: &Hub, entry: &Entry, now_ms: u64) -> bool {
+    hub.clients.paused(now_ms).is_some() && !entry.spec.has(WRITE)
 }
 
 #[inline]

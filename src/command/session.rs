@@ -26,6 +26,8 @@ pub enum ReplyMode {
     Off,
     /// Not that of the next command.
     SkipNext,
+    /// Not that of the command that is running.
+    Skip,
 }
 
 /// Commands queued by MULTI.

@@ -367,6 +367,7 @@ impl Connection {
         let began_ns = worker.state.last_ns;
         let config = worker.state.config();
         let (bulk_max, pause_bytes) = (config.proto_max_bulk_len as usize, config.client_output_pause);
+        let hard_bytes = self.tenure.client.output_limit(&config.client_output_buffer_limit).hard_bytes;
         self.tenure.client.active_ms.store(worker.state.now_ms, Ordering::Relaxed);
         self.wanted_bytes = 0;
         if self.unsent.is_none() && !output.is_empty() {
@@ -403,17 +404,15 @@ impl Connection {
                 }
             }
             turn.requests -= 1;
-            if is_over(reply.pending_bytes(), pause_bytes) {
+            if is_over(reply.pending_bytes(), pause_bytes) || is_over(reply.pending_bytes(), hard_bytes) {
                 break;
             }
         }
         self.protocol = reply.proto();
         let made = reply.pending_bytes();
         self.unsent = unsent;
-        let client = &self.tenure.client;
-        let limit = client.output_limit(&worker.state.config().client_output_buffer_limit);
         // As in Redis, too much is too much even if the socket were to take it.
-        if is_over(made + client.outbox_bytes(), limit.hard_bytes) {
+        if hard_bytes != 0 && is_over(made + self.tenure.client.outbox_bytes(), hard_bytes) {
             self.end_for_output(worker);
         }
         worker.state.stats.busy_ns.add(worker.state.last_ns - began_ns);
@@ -515,6 +514,8 @@ impl Connection {
     fn end_for_output(&mut self, worker: &WorkerLocal) {
         info!("closing {}: its unsent replies exceed client-output-buffer-limit", self.tenure.client.peer);
         worker.state.stats.output_limit_closed.add(1);
+        // From here on it is in no list, though other threads may look before the task has ended.
+        self.tenure.client.kill();
         self.phase = Phase::Dead;
     }
 }

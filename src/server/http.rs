@@ -58,17 +58,26 @@ pub struct Http {
 }
 
 impl Http {
-    /// Binds `metrics-bind` at `metrics-port` and serves; `None` where the port is 0. `ready` decides about `/readyz`.
-    /// The error is one line for people; nothing is running then.
-    pub fn start(config: &Config, page: Page, ready: Ready) -> Result<Option<Self>, String> {
+    /// Binds `metrics-bind` at `metrics-port`, without serving yet; nothing where the port is 0. The error is one line
+    /// for people.
+    pub fn bind(config: &Config) -> Result<Vec<Bound>, String> {
         if config.metrics_port == 0 {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let mut bound = Vec::new();
         for &address in &config.metrics_bind {
             let one = listener::bind_one(address, config.metrics_port, HTTP_BACKLOG)
                 .map_err(|why| format!("{why} (parameters metrics-bind and metrics-port)"))?;
             bound.extend(one);
+        }
+        Ok(bound)
+    }
+
+    /// Serves what was bound; `None` where that is nothing. `ready` decides about `/readyz`. The error is one line for
+    /// people; nothing is running then.
+    pub fn start(bound: Vec<Bound>, page: Page, ready: Ready) -> Result<Option<Self>, String> {
+        if bound.is_empty() {
+            return Ok(None);
         }
         Self::serving(bound, page, ready)
             .map(Some)

@@ -159,7 +159,7 @@ async fn tick(post: Rc<Post>) {
     loop {
         let now_ms = post.hub.clock.wall_ms();
         let began_ns = post.hub.clock.mono_ns();
-        let rest_ms = ticker.tick(&post.hub.keyspace, now_ms);
+        let rest_ms = ticker.tick(&post.hub.keyspace, now_ms, || post.hub.clients.paused(now_ms).is_none());
         let took_ns = post.hub.clock.mono_ns().saturating_sub(began_ns);
         let threshold_ms = post.hub.config.load().latency_monitor_threshold;
         post.hub.latency.note("expire-cycle", threshold_ms, took_ns, now_ms);

@@ -469,9 +469,10 @@ impl Keyspace {
         (0..self.cells.len()).filter(|number| tried >> number & 1 == 0).max_by_key(|&number| used(number))
     }
 
-    /// One slice of background work on one shard: due entries, budget, sparse blocks, queues. True if there is more.
-    pub fn sweep(&self, shard: usize, now_ms: u64) -> bool {
-        let expire = self.expires.load(Ordering::Relaxed);
+    /// One slice of background work on one shard: due entries and budget, if entries may be removed, sparse blocks,
+    /// queues. True if there is more.
+    pub fn sweep(&self, shard: usize, now_ms: u64, may_remove: bool) -> bool {
+        let expire = may_remove && self.expires.load(Ordering::Relaxed);
         let mut guard = self.lock(shard);
         let mut more = false;
         for db in guard.dbs_mut() {
@@ -480,7 +481,7 @@ impl Keyspace {
         }
         more |= guard.compact_if_sparse();
         drop(guard);
-        if self.is_over() && self.evicts.load(Ordering::Relaxed) {
+        if may_remove && self.is_over() && self.evicts.load(Ordering::Relaxed) {
             more |= self.make_room(shard, 0).is_ok();
         }
         more

@@ -28,8 +28,9 @@ impl Ticker {
         Self { shard: worker, worker, workers, slices: SLICES_MIN }
     }
 
-    /// Does a bounded piece of work; gives the ms to wait before the next.
-    pub fn tick(&mut self, keyspace: &Keyspace, now_ms: u64) -> u64 {
+    /// Does a bounded piece of work; gives the ms to wait before the next. Nothing is expired or evicted while
+    /// `may_remove`, which is asked before each slice, says no.
+    pub fn tick(&mut self, keyspace: &Keyspace, now_ms: u64, may_remove: impl Fn() -> bool) -> u64 {
         let mut idle_shards = 0;
         let own_shards = keyspace.shards().saturating_sub(self.worker).div_ceil(self.workers);
         for _ in 0..self.slices.max(own_shards) {
@@ -37,7 +38,7 @@ impl Ticker {
                 self.slices = SLICES_MIN;
                 return PAUSE_MS;
             }
-            if keyspace.sweep(self.shard, now_ms) {
+            if keyspace.sweep(self.shard, now_ms, may_remove()) {
                 idle_shards = 0;
             } else {
                 idle_shards += 1;

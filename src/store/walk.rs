@@ -1,11 +1,13 @@
 //! Walking a database in a stable order, in bounded steps: what SCAN, KEYS and slot listings stand on.
 //!
 //! The order is slot, hash prefix, tag, which depends on the key alone, so an entry that is there during the whole walk
-//! is visited, whatever grows, shrinks, splits or merges in between (it may be visited twice).
+//! is visited, whatever grows, shrinks, splits or merges in between (it may be visited twice). Nothing here removes an
+//! entry, due or not.
 
-use super::db::Db;
+use super::db::{Db, Found};
 use super::entry;
 use super::index::Position;
+use super::key::Key;
 use crate::base::rng::Rng;
 
 /// Random entries looked at for one that is not due.
@@ -21,6 +23,12 @@ pub struct Step {
 }
 
 impl Db {
+    /// The key's entry unless it is due, which it may stay.
+    #[cold]
+    pub fn find_keeping(&self, key: &Key<'_>, now_ms: u64) -> Option<Found> {
+        self.peek(key).filter(|&found| self.due_ms(found).is_none_or(|due_ms| due_ms > now_ms))
+    }
+
     /// Visits about `count` entries from `from` on, those that are due left out. Gives where to go on, nothing at the
     /// end, and the number of entries looked at.
     pub fn walk(

@@ -153,7 +153,7 @@ fn expire(keyspace: &Keyspace) {
     for shard in 0..keyspace.shards() {
         loop {
             let from = Instant::now();
-            let more = keyspace.sweep(shard, NOW_MS + 2000);
+            let more = keyspace.sweep(shard, NOW_MS + 2000, true);
             longest_ns = longest_ns.max(from.elapsed().as_nanos());
             if !more {
                 break;
@@ -195,7 +195,7 @@ fn bytes_of_one(value_bytes: usize, with_due: bool, keys: u64) {
     }
     // As the server's ticks do when nothing is asked of it.
     for shard in 0..keyspace.shards() {
-        while keyspace.sweep(shard, NOW_MS) {}
+        while keyspace.sweep(shard, NOW_MS, true) {}
     }
     let payload = (16 + value_bytes) as f64;
     let each = |bytes: usize| bytes as f64 / keys as f64 - payload;
@@ -220,7 +220,7 @@ fn churn() {
         sizes[number as usize] = size(&mut rng);
         set(&keyspace, number, &BYTES[..sizes[number as usize] as usize], Due::Never);
         if round % 64 == 0 {
-            keyspace.sweep(rng.below(keyspace.shards() as u64) as usize, NOW_MS);
+            keyspace.sweep(rng.below(keyspace.shards() as u64) as usize, NOW_MS, true);
         }
     }
     let payload = sizes.iter().sum::<u64>() as f64 / keys as f64 + 16.0;

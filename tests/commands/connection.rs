@@ -238,6 +238,21 @@ fn replies_can_be_left_out() {
     client.send(&["CLIENT", "REPLY", "SKIP"]);
     client.check("CLIENT REPLY ON", "OK");
     client.check("PING", "PONG");
+    // A second SKIP is itself skipped, and skips the next.
+    for command in [&["CLIENT", "REPLY", "SKIP"][..], &["CLIENT", "REPLY", "SKIP"], &["ECHO", "left out"]] {
+        client.send(command);
+    }
+    client.check("ECHO told", "\"told\"");
+    // RESET under SKIP is left out, under OFF it is told.
+    client.send(&["CLIENT", "REPLY", "SKIP"]);
+    client.send(&["RESET"]);
+    client.check("ECHO told", "\"told\"");
+    client.send(&["CLIENT", "REPLY", "OFF"]);
+    client.check("RESET", "RESET");
+    client.send(&["CLIENT", "REPLY", "SKIP"]);
+    client.send(&["CLIENT", "REPLY", "OFF"]);
+    client.send(&["PING"]);
+    client.check("CLIENT REPLY ON", "OK");
 }
 
 #[test]
