@@ -5,7 +5,7 @@
 
 use larder::app;
 use larder::command::context::WorkerLocal;
-use larder::command::execute::execute;
+use larder::command::execute::{Progress, execute};
 use larder::command::session::Session;
 use larder::config::Config;
 use larder::config::store::ConfigStore;
@@ -49,7 +49,8 @@ impl Alone {
     /// Runs one command and drops its reply, which must not be an error.
     fn run(&mut self, request: &OwnedArgs) {
         self.worker.refresh_now();
-        execute(&mut self.worker, &mut self.session, &mut self.reply, request.as_args());
+        let progress = execute(&mut self.worker, &mut self.session, &mut self.reply, request.as_args());
+        assert_eq!(progress, Progress::Done);
         let mut slices = [std::io::IoSlice::new(&[]); 8];
         let filled = self.reply.slices(&mut slices);
         let is_error = slices[..filled].first().is_some_and(|slice| slice.starts_with(b"-"));

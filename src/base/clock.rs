@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// A source of wall and monotonic time; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clock {
@@ -47,6 +49,19 @@ impl Clock {
             Some(manual) => manual.load(Ordering::Relaxed) * 1000,
             None => {
                 SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_micros() as u64)
+            }
+        }
+    }
+
+    /// Nanoseconds since the machine started, suspension included: what leases are measured by. Read from the kernel each
+    /// time, so that a process that was stopped notices.
+    #[inline]
+    pub fn boot_ns(&self) -> u64 {
+        match &self.manual_ms {
+            Some(manual) => manual.load(Ordering::Relaxed) * 1_000_000,
+            None => {
+                let time = clock_gettime(ClockId::Boottime);
+                (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64
             }
         }
     }

@@ -85,5 +85,9 @@ pub const CLUSTER_MOVES_PER_NODE: usize = 2;
 /// Slots of one move at most: of a million keys some eight thousand. Their commands are held for the last changes only,
 /// however many slots there are; what has been sent is lost when either side dies.
 pub const CLUSTER_MOVE_SLOTS: usize = 128;
+/// Longest that a command waits for a held slot before it is refused.
+pub const CLUSTER_HOLD_MAX_MS: u64 = 5_000;
+/// A command that waits for a held slot is tried again after so long even if nobody wakes it.
+pub const CLUSTER_HOLD_RETRY_MS: u64 = 20;
 /// Wishes of operators to the cluster that may wait.
 pub const CLUSTER_WISHES_MAX: usize = 16;

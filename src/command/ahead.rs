@@ -59,6 +59,16 @@ impl Ahead {
         end.max(1)
     }
 
+    /// The key's slot, if it is one of those that were looked at ahead.
+    #[inline]
+    pub fn slot(&self, bytes: &[u8]) -> Option<Slot> {
+        let ahead = &self.keys[self.next.min(self.keys.len())..];
+        ahead
+            .iter()
+            .find(|known| known.address == bytes.as_ptr().addr() && known.length == bytes.len())
+            .map(|known| known.slot)
+    }
+
     /// The key, if it is one of those that were looked at ahead.
     #[inline]
     pub fn key<'a>(&mut self, bytes: &'a [u8]) -> Option<Key<'a>> {

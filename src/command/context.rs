@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
+use crate::base::slot::Slot;
 use crate::command::ahead::Ahead;
 use crate::command::session::Session;
 use crate::command::table::Entry;
@@ -45,6 +46,12 @@ pub struct WorkerState {
     pub ahead: Ahead,
     /// Unix ms, read once a batch: the time that all commands of a batch see.
     pub now_ms: u64,
+    /// Whether this server is a cluster's member.
+    pub clustered: bool,
+    /// Whether the node's lease held when the batch began.
+    pub leased: bool,
+    /// Whether a command of the batch touched data.
+    pub touched: bool,
     /// Monotonic ns at which the last command ended (or the batch began).
     pub last_ns: u64,
 }
@@ -60,6 +67,9 @@ impl WorkerLocal {
             rng: Rng::from_entropy(),
             ahead: Ahead::default(),
             now_ms: clock.wall_ms(),
+            clustered: hub.cluster.is_on(),
+            leased: false,
+            touched: false,
             last_ns: clock.mono_ns(),
             clock,
         };
@@ -72,6 +82,22 @@ impl WorkerLocal {
         self.state.now_ms = self.state.clock.wall_ms();
         self.state.last_ns = self.state.clock.mono_ns();
         self.state.config.refresh();
+        if self.state.clustered {
+            self.state.leased = self.is_leased();
+            self.state.touched = false;
+        }
+    }
+
+    /// Whether the batch's replies may leave: a node that was stopped in the middle of a batch for longer than its lease
+    /// lasts may have read, or written, what is no longer its own.
+    #[inline]
+    pub fn may_answer(&self) -> bool {
+        !self.state.clustered || !self.state.touched || self.is_leased()
+    }
+
+    #[inline]
+    fn is_leased(&self) -> bool {
+        self.hub.cluster.routes.is_leased(self.state.clock.boot_ns())
     }
 }
 
@@ -97,6 +123,10 @@ pub struct Cx<'a> {
     pub data: Data<'a>,
     /// The row of the command that is running.
     pub entry: &'static Entry,
+    /// The slot that its keys share, in a cluster.
+    pub slot: Option<Slot>,
+    /// Its slot turned out to be held: it has done nothing and is tried again.
+    pub held: bool,
     /// Unix ms; the same for a whole batch, transaction or script.
     pub now_ms: u64,
 }

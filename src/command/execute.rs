@@ -3,11 +3,13 @@
 //! Synchronous: no await, no socket. The reply is in `reply` when it returns; what else is to become of the connection
 //! is in the session.
 
+use crate::base::slot::Slot;
 use crate::command::ahead::Ahead;
 use crate::command::context::{Cx, Data, WorkerLocal};
 use crate::command::keys;
 use crate::command::latency;
 use crate::command::monitor;
+use crate::command::route::{self, Stop};
 use crate::command::session::{ReplyMode, Session};
 use crate::command::slowlog;
 use crate::command::spec::Group;
@@ -22,8 +24,23 @@ use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::reply::Reply;
 
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// It was answered.
+    Done,
+    /// Nothing happened: its slot is held, and it is to be tried again.
+    Held,
+}
+
 /// Runs one request and writes its reply.
-pub fn execute(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, args: Args<'_>) {
+pub fn execute(
+    worker: &mut WorkerLocal,
+    session: &mut Session,
+    reply: &mut Reply,
+    args: Args<'_>,
+) -> Progress {
     if session.reply_mode == ReplyMode::On {
         return answer(worker, session, reply, args);
     }
@@ -31,7 +48,9 @@ pub fn execute(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Repl
         session.reply_mode = ReplyMode::Skip;
     }
     let mark = reply.checkpoint();
-    answer(worker, session, reply, args);
+    if answer(worker, session, reply, args) == Progress::Held {
+        return Progress::Held;
+    }
     // What switches replies on is answered itself: CLIENT REPLY ON always, RESET where they were off. The rest is taken
     // back, that of a further CLIENT REPLY SKIP too.
     match session.reply_mode {
@@ -42,6 +61,7 @@ pub fn execute(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Repl
         }
         ReplyMode::Off | ReplyMode::SkipNext => reply.truncate_to(mark),
     }
+    Progress::Done
 }
 
 /// Whether CLIENT PAUSE holds this request back.
@@ -56,44 +76,83 @@ pub fn must_wait(worker: &WorkerLocal, session: &Session, args: Args<'_>) -> Opt
     }
 }
 
-fn answer(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, args: Args<'_>) {
+fn answer(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, args: Args<'_>) -> Progress {
     let entry = match table::resolve(args) {
         Ok(entry) => entry,
         // A known command with too many or too few arguments counts as rejected.
-        Err(error) => return reject(worker, session, reply, table::resolve_name(args).ok(), error),
+        Err(error) => {
+            reject(worker, session, reply, table::resolve_name(args).ok(), error);
+            return Progress::Done;
+        }
     };
-    if let Err(error) = gates::check(worker, session, entry, args) {
-        return reject(worker, session, reply, Some(entry), error);
-    }
+    let slot = match gates::check(worker, session, entry, args) {
+        Ok(slot) => slot,
+        Err(Stop::Held) => return Progress::Held,
+        Err(Stop::Refused(error)) => {
+            reject(worker, session, reply, Some(entry), error);
+            return Progress::Done;
+        }
+    };
     if let Some(transaction) = &mut session.transaction
         && !txn::runs_inside_multi(entry)
     {
         transaction.queue.push((entry, args.to_owned()));
         session.client.queued.store(transaction.queue.len() as i32, std::sync::atomic::Ordering::Relaxed);
-        return reply.simple("QUEUED");
+        reply.simple("QUEUED");
+        return Progress::Done;
     }
-    run(worker, session, reply, entry, args);
+    run(worker, session, reply, Request { entry, args, slot })
 }
 
-fn run(
-    worker: &mut WorkerLocal,
-    session: &mut Session,
-    reply: &mut Reply,
+/// A request that has passed the gates.
+#[derive(Clone, Copy)]
+struct Request<'a> {
     entry: &'static Entry,
-    args: Args<'_>,
-) {
+    args: Args<'a>,
+    slot: Option<Slot>,
+}
+
+fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, request: Request<'_>) -> Progress {
+    let Request { entry, args, slot } = request;
     let WorkerLocal { hub, state } = worker;
     let began_ns = state.last_ns;
     let now_ms = state.now_ms;
     let mut data = Data::new(&hub.keyspace, session.db, now_ms, !session.no_touch);
     data.keeps_due = keeps_due(hub, entry, now_ms);
     lock(&mut data, &mut state.ahead, entry, args);
-    let mut cx = Cx { hub, worker: state, session, reply, data, entry, now_ms };
-    let outcome = call(&mut cx, entry, args);
+    let mut cx = Cx { hub, worker: state, session, reply, data, entry, slot, held: false, now_ms };
+    // EXEC takes its locks itself, and asks then.
+    let admitted = if txn::is_exec(entry) { Ok(()) } else { still_here(&mut cx) };
+    let outcome = admitted.and_then(|()| call(&mut cx, entry, args));
     cx.data.unlock();
+    if cx.held {
+        return Progress::Held;
+    }
     finish(&mut cx, entry, args, began_ns, outcome);
     let Data { hits, misses, dirty, .. } = cx.data;
     count_keys(&cx.worker.stats, hits, misses, dirty);
+    Progress::Done
+}
+
+/// Asks again, under the locks, whether the command's slot is served here.
+///
+/// # Errors
+/// It is not: the error says where it is, or the command is marked as held.
+#[inline]
+pub fn still_here(cx: &mut Cx<'_>) -> Result<(), Error> {
+    match cx.slot {
+        Some(slot) if !cx.hub.cluster.routes.serves(slot) => {
+            cx.data.unlock();
+            match route::stop(cx.hub, cx.session, slot, cx.now_ms) {
+                Stop::Refused(error) => Err(error),
+                Stop::Held => {
+                    cx.held = true;
+                    Err(Error::SlotNotServed)
+                }
+            }
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Adds what a command read and changed to the worker's counters; most commands do one of the three.
@@ -210,6 +269,9 @@ fn reject(
         }
         if txn::is_exec(entry) {
             txn::discard(&worker.hub, session);
+            if route::is_redirect(&error) {
+                return reply.error(&error);
+            }
             let why = error.to_string();
             let why = why.strip_prefix("ERR ").unwrap_or(&why);
             return reply.error(&Error::Custom(format!("EXECABORT Transaction discarded because of: {why}")));

@@ -1,7 +1,9 @@
 //! The checks between a resolved request and its execution, in Redis's order: the order decides which error wins.
 //! A gate changes nothing but memory that the policy may free anyway.
 
+use crate::base::slot::Slot;
 use crate::command::context::WorkerLocal;
+use crate::command::route::{self, Stop};
 use crate::command::session::Session;
 use crate::command::spec::flags::{DENYOOM, NO_AUTH, NO_MULTI};
 use crate::command::table::Entry;
@@ -11,17 +13,22 @@ use crate::resp::error::Error;
 /// Entries below this size are not asked room for one by one: the limit is checked, and the next write pays.
 const WANTED_MIN_BYTES: usize = 4096;
 
-/// Runs all gates.
+/// Runs all gates. Gives the slot that the command's keys share, in a cluster.
+///
+/// # Errors
+/// The command is refused, or must wait.
 #[inline]
 pub fn check(
     worker: &mut WorkerLocal,
-    session: &Session,
+    session: &mut Session,
     entry: &Entry,
     args: Args<'_>,
-) -> Result<(), Error> {
+) -> Result<Option<Slot>, Stop> {
     authenticated(session, entry)?;
+    let slot = route::admit(worker, session, entry, args)?;
     memory(worker, entry, args)?;
-    transaction(session, entry)
+    transaction(session, entry)?;
+    Ok(slot)
 }
 
 fn authenticated(session: &Session, entry: &Entry) -> Result<(), Error> {

@@ -20,6 +20,7 @@ pub mod memory;
 pub mod monitor;
 pub mod object;
 pub mod refused;
+pub mod route;
 pub mod scan;
 pub mod secret;
 pub mod server;

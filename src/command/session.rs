@@ -68,6 +68,8 @@ pub struct Session {
     pub transaction: Option<Transaction>,
     /// Keys watched for EXEC.
     pub watched: Vec<WatchedKey>,
+    /// Since when the next command waits for a held slot, in Unix ms; 0 if it does not.
+    pub held_since_ms: u64,
     /// Raised by whoever changes a watched key.
     pub watch_flag: Arc<AtomicBool>,
 }
@@ -84,6 +86,7 @@ impl Session {
             no_touch: false,
             transaction: None,
             watched: Vec::new(),
+            held_since_ms: 0,
             watch_flag: Arc::new(AtomicBool::new(false)),
         }
     }

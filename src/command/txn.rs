@@ -126,6 +126,9 @@ fn exec(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     cx.session.client.queued.store(-1, Ordering::Relaxed);
     let result = run_transaction(cx, transaction);
     cx.data.unlock();
+    if cx.held {
+        return result;
+    }
     forget_watched(cx.hub, cx.session);
     result
 }
@@ -150,6 +153,14 @@ fn run_transaction(cx: &mut Cx<'_>, transaction: Transaction) -> Result<(), Erro
     }
     if mask != 0 {
         cx.data.lock_set(mask);
+    }
+    if let Err(error) = execute::still_here(cx) {
+        if cx.held {
+            cx.session.client.set(flag::MULTI, true);
+            cx.session.client.queued.store(transaction.queue.len() as i32, Ordering::Relaxed);
+            cx.session.transaction = Some(transaction);
+        }
+        return Err(error);
     }
     cx.data.held = true;
     if cx.session.watch_broken() || watched_key_is_due(cx) {

@@ -1,6 +1,7 @@
 //! What commands and metrics know of the cluster: the routes, a picture of how the node is doing, counters, and the
 //! wishes of operators, which the node's own tasks carry out. A server without a cluster has the same, empty.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,6 +11,7 @@ use crate::base::limits::CLUSTER_WISHES_MAX;
 use crate::base::lock::{Mutex, RwLock};
 use crate::cluster::id::{ClusterId, NodeId};
 use crate::cluster::route::Routes;
+use crate::hub::clients::{Client, signal};
 
 /// How far a node is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -176,6 +178,8 @@ pub struct Cluster {
     /// Counts since the start.
     pub counters: ClusterCounters,
     vitals: RwLock<Arc<Vitals>>,
+    /// Clients whose next command waits for a held slot, by id; one entry each.
+    held: Mutex<HashMap<u64, Arc<Client>>>,
     wishes: mpsc::Sender<WishInHand>,
     wished: Mutex<Option<mpsc::Receiver<WishInHand>>>,
 }
@@ -188,6 +192,7 @@ impl Cluster {
             routes: Arc::new(routes),
             counters: ClusterCounters::default(),
             vitals: RwLock::default(),
+            held: Mutex::default(),
             wishes,
             wished: Mutex::new(Some(wished)),
         }
@@ -207,6 +212,18 @@ impl Cluster {
     /// Replaces the picture of how the node is doing.
     pub fn set_vitals(&self, vitals: Vitals) {
         *self.vitals.write() = Arc::new(vitals);
+    }
+
+    /// Notes that a client waits for a held slot. It also tries again by itself, so that none is forgotten.
+    pub fn hold(&self, client: &Arc<Client>) {
+        self.held.lock().insert(client.id, Arc::clone(client));
+    }
+
+    /// Lets all clients that wait for a held slot try again.
+    pub fn release(&self) {
+        for (_, client) in std::mem::take(&mut *self.held.lock()) {
+            client.signal(signal::RESUME);
+        }
     }
 
     /// Hands a wish to the node's tasks; its outcome comes out of the receiver.

@@ -23,11 +23,11 @@ use tokio::time::{Sleep, sleep};
 use tracing::{debug, info};
 
 use crate::base::limits::{
-    INPUT_BACKLOG_BYTES, READ_BYTES, READ_MIN_BYTES, READ_OWN_BYTES, TURN_READS, TURN_REQUESTS, TURN_WRITES,
-    WRITE_SLICES,
+    CLUSTER_HOLD_RETRY_MS, INPUT_BACKLOG_BYTES, READ_BYTES, READ_MIN_BYTES, READ_OWN_BYTES, TURN_READS,
+    TURN_REQUESTS, TURN_WRITES, WRITE_SLICES,
 };
 use crate::command::context::WorkerLocal;
-use crate::command::execute::{execute, must_wait};
+use crate::command::execute::{Progress, execute, must_wait};
 use crate::command::session::{Closing, Session};
 use crate::command::txn;
 use crate::hub::clients::{Client, flag, signal};
@@ -415,6 +415,13 @@ impl Connection {
         if hard_bytes != 0 && is_over(made + self.tenure.client.outbox_bytes(), hard_bytes) {
             self.end_for_output(worker);
         }
+        if !worker.may_answer() {
+            info!(
+                "closing {}: the node's lease ran out before its replies could leave",
+                self.tenure.client.peer
+            );
+            self.phase = Phase::Dead;
+        }
         worker.state.stats.busy_ns.add(worker.state.last_ns - began_ns);
         at
     }
@@ -436,7 +443,12 @@ impl Connection {
             worker.hub.clients.set_blocked(&self.tenure.client, true);
             return false;
         }
-        execute(worker, &mut self.session, reply, args);
+        if execute(worker, &mut self.session, reply, args) == Progress::Held {
+            self.pause = Some(Box::pin(sleep(Duration::from_millis(CLUSTER_HOLD_RETRY_MS))));
+            worker.hub.clients.set_blocked(&self.tenure.client, true);
+            worker.hub.cluster.hold(&self.tenure.client);
+            return false;
+        }
         self.tenure.client.commands.add(1);
         match self.session.closing {
             None => {}
