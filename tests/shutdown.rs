@@ -134,6 +134,35 @@ fn the_shutdown_command_stops_the_server_and_answers_by_closing() {
 }
 
 #[test]
+fn a_stop_that_waits_can_be_taken_back() {
+    for unix in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("socket");
+        let mut flags = vec!["--shutdown-timeout", "100000", "--threads", "2"];
+        if unix {
+            flags.extend(["--unixsocket", path.to_str().expect("UTF-8")]);
+        }
+        let mut server = Server::start(&flags);
+        let mut deaf = deaf_client(&server);
+        deaf.send(&["SHUTDOWN", "ABORT"]);
+        deaf.send(&["SHUTDOWN", "ABORT"]);
+        server.signal("TERM");
+        wait_until_it_stops(&server);
+        for _ in 0..100 {
+            assert!(matches!(deaf.reply(), Frame::Bulk(value) if value.len() == 1 << 20));
+        }
+        assert_eq!(deaf.reply().to_string(), "OK");
+        assert_eq!(deaf.reply().to_string(), "-ERR No shutdown in progress.");
+        wait_until("it listens again", || Client::connect(server.address()).is_ok());
+        server.connect().check("STRLEN big", "1048576");
+        deaf.check("STRLEN big", "1048576");
+        assert_eq!(std::os::unix::net::UnixStream::connect(&path).is_ok(), unix);
+        assert!(server.terminate().success(), "one signal is one signal again");
+        assert!(deaf.is_closed_by_server());
+    }
+}
+
+#[test]
 fn shutdown_now_waits_for_nobody() {
     let mut server = Server::start(&["--shutdown-timeout", "100000"]);
     let deaf = deaf_client(&server);

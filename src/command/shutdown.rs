@@ -61,8 +61,11 @@ fn parse(args: Args<'_>) -> Result<Options, Error> {
 fn shutdown(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let options = parse(args)?;
     if options.abort {
-        // A stop begins with closing the listeners, after which there is no way back.
-        return Err(Error::err("No shutdown in progress."));
+        if !cx.hub.orders.abort() {
+            return Err(Error::err("No shutdown in progress."));
+        }
+        cx.reply.ok();
+        return Ok(());
     }
     if options.save && !options.force {
         return Err(Error::err("there is nothing to save to: all data is in memory, use SHUTDOWN NOSAVE"));

@@ -37,6 +37,19 @@ impl Orders {
         self.given.notify_waiters();
     }
 
+    /// Takes an order to stop gracefully back; false if there is none, or it is carried out to its end already.
+    pub fn abort(&self) -> bool {
+        let aborted = self.shutdown.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        self.given.notify_waiters();
+        aborted
+    }
+
+    /// For whoever stops the server: from here on the order cannot be taken back. False if it was already.
+    pub fn commit(&self) -> bool {
+        let given = |level| (level > 0).then_some(2);
+        self.shutdown.fetch_update(Ordering::AcqRel, Ordering::Acquire, given).is_ok()
+    }
+
     /// The order to stop, if it was given.
     pub fn shutdown(&self) -> Option<Shutdown> {
         match self.shutdown.load(Ordering::Acquire) {
@@ -56,6 +69,17 @@ impl Orders {
             given.await;
         }
     }
+
+    /// Waits until no order to stop is in force.
+    pub async fn shutdown_aborted(&self) {
+        loop {
+            let given = self.given.notified();
+            if self.shutdown().is_none() {
+                return;
+            }
+            given.await;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +92,18 @@ mod tests {
         assert_eq!(orders.shutdown(), None);
         orders.shut_down(Shutdown::Immediate);
         orders.shut_down(Shutdown::Graceful);
+        assert_eq!(orders.shutdown(), Some(Shutdown::Immediate));
+    }
+
+    #[test]
+    fn an_order_is_taken_back_until_it_is_carried_out() {
+        let orders = Orders::new();
+        assert!(!orders.abort() && !orders.commit());
+        orders.shut_down(Shutdown::Graceful);
+        assert!(orders.abort());
+        assert_eq!(orders.shutdown(), None);
+        orders.shut_down(Shutdown::Graceful);
+        assert!(orders.commit() && !orders.abort());
         assert_eq!(orders.shutdown(), Some(Shutdown::Immediate));
     }
 }

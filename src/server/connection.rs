@@ -51,7 +51,7 @@ pub struct Connection {
     unsent: Option<Box<Reply>>,
     protocol: Proto,
     phase: Phase,
-    /// The server is stopping: close as soon as nothing is in hand.
+    /// The server was stopping when it last said something: close as soon as nothing is in hand.
     draining: bool,
     /// The peer sends nothing more.
     ended: bool,
@@ -169,7 +169,7 @@ impl Connection {
         }
         if self.is_paused(cx) {
             // Reads on, to notice when the peer leaves.
-            let leaves = self.draining || self.ended;
+            let leaves = self.is_draining() || self.ended;
             return if leaves { Next::End } else { self.take_in(cx, desk, turn, INPUT_BACKLOG_BYTES) };
         }
         if self.consumed < self.input.len() && self.wanted_bytes == 0 {
@@ -253,7 +253,12 @@ impl Connection {
     /// No input has come.
     fn idle(&mut self) -> Next {
         // Replies that the peer is slow to read are still in hand.
-        if self.draining && self.unsent.is_none() { self.finish() } else { Next::Wait }
+        if self.is_draining() && self.unsent.is_none() { self.finish() } else { Next::Wait }
+    }
+
+    /// Whether the server is stopping, which it may have given up since it said so.
+    fn is_draining(&self) -> bool {
+        self.draining && self.tenure.post.hub.orders.shutdown().is_some()
     }
 
     /// Closes in order: everything is sent.

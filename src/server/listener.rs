@@ -84,6 +84,19 @@ pub fn bind(config: &Config) -> Result<Vec<Bound>, String> {
     Ok(bound)
 }
 
+/// Binds what was bound before: TCP at these addresses, and the unix socket of the configuration.
+pub(super) fn bind_again(addresses: &[SocketAddr], config: &Config) -> Result<Vec<Bound>, String> {
+    let mut bound = Vec::new();
+    let backlog = config.tcp_backlog as i32;
+    for &address in addresses {
+        bound.extend(bind_one(BindAddress { ip: address.ip(), optional: false }, address.port(), backlog)?);
+    }
+    if !config.unixsocket.is_empty() {
+        bound.push(bind_unix(Path::new(&config.unixsocket), config.unixsocketperm.0, backlog)?);
+    }
+    Ok(bound)
+}
+
 pub(super) fn bind_one(wanted: BindAddress, port: u16, backlog: i32) -> Result<Option<Bound>, String> {
     let address = SocketAddr::new(wanted.ip, port);
     match listen_tcp(address, backlog).and_then(|listener| Ok((listener.local_addr()?, listener))) {

@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::error;
+use tracing::{error, info};
 
 use crate::base::limits::HANDOFF_MAX;
 use crate::config::Config;
@@ -105,27 +105,41 @@ impl Drop for Server {
     }
 }
 
-/// The accepting thread: takes connections in until the order to stop, then ends them and the workers.
+/// The accepting thread: takes connections in until the order to stop, then ends them and the workers; or goes on, if the
+/// order is taken back before that is done.
 fn accept(
     hub: &Arc<Hub>,
-    bound: Vec<Bound>,
+    mut bound: Vec<Bound>,
     intakes: Vec<Intake>,
     stop: &watch::Sender<bool>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
-        let mut acceptors = JoinSet::new();
-        for listener in bound {
-            acceptors.spawn(Acceptor::new(Arc::clone(hub), intakes.clone()).run(listener));
+        let addresses: Vec<SocketAddr> = bound.iter().filter_map(Bound::address).collect();
+        loop {
+            let mut acceptors = JoinSet::new();
+            for listener in bound {
+                acceptors.spawn(Acceptor::new(Arc::clone(hub), intakes.clone()).run(listener));
+            }
+            let outcome = tokio::select! {
+                () = hub.orders.shutdown_ordered(Shutdown::Graceful) => Ok(()),
+                Some(Ok(Err(failed))) = acceptors.join_next() => Err(failed),
+            };
+            acceptors.shutdown().await;
+            if outcome.is_err() {
+                hub.orders.shut_down(Shutdown::Immediate);
+            }
+            if shutdown::drain(hub).await {
+                drop(intakes);
+                stop.send_replace(true);
+                return outcome;
+            }
+            info!("the order to stop was taken back");
+            bound = listener::bind_again(&addresses, &hub.config.load()).unwrap_or_else(|why| {
+                error!("{why}: stopping after all");
+                hub.orders.shut_down(Shutdown::Graceful);
+                Vec::new()
+            });
         }
-        drop(intakes);
-        let outcome = tokio::select! {
-            () = hub.orders.shutdown_ordered(Shutdown::Graceful) => Ok(()),
-            Some(Ok(Err(failed))) = acceptors.join_next() => Err(failed),
-        };
-        acceptors.shutdown().await;
-        shutdown::drain(hub).await;
-        stop.send_replace(true);
-        outcome
     })
 }

@@ -1,8 +1,8 @@
 //! Stopping: by signal, by the SHUTDOWN command, or by whoever started the server.
 //!
 //! In order: listeners close (a unix socket's file goes), idle connections close, the others finish what they have
-//! received and write their replies, and at the deadline whoever is left is cut off. A second signal ends the process
-//! at once.
+//! received and write their replies, and at the deadline whoever is left is cut off. Until then SHUTDOWN ABORT from one of
+//! those others takes the order back. A second signal ends the process at once.
 
 use std::io;
 use std::process;
@@ -36,18 +36,26 @@ pub fn heed_signals(hub: &Arc<Hub>) -> io::Result<()> {
                     _ = interrupt.recv() => "SIGINT",
                 }
             };
-            info!("{}: stopping", next().await);
-            hub.orders.shut_down(Shutdown::Graceful);
-            warn!("{} again: ending at once", next().await);
-            process::exit(1);
+            let mut before = false;
+            loop {
+                let name = next().await;
+                if before && hub.orders.shutdown().is_some() {
+                    warn!("{name} again: ending at once");
+                    process::exit(1);
+                }
+                before = true;
+                info!("{name}: stopping");
+                hub.orders.shut_down(Shutdown::Graceful);
+            }
         });
     })?;
     Ok(())
 }
 
 /// Ends all connections: those with nothing in hand at once, the others when their replies are written, and what is
-/// left after `shutdown-timeout`, or at an order to stop at once, in any state. Listeners must be closed already.
-pub async fn drain(hub: &Hub) {
+/// left after `shutdown-timeout`, or at an order to stop at once, in any state. Listeners must be closed already. False if the order to stop was taken back
+/// before: then those that are left are served on.
+pub async fn drain(hub: &Hub) -> bool {
     hub.clients.signal_all(clients::signal::DRAIN);
     let patience = Duration::from_secs(hub.config.load().shutdown_timeout);
     let drained = timeout(patience, async {
@@ -55,12 +63,17 @@ pub async fn drain(hub: &Hub) {
             biased;
             () = hub.clients.all_gone() => {}
             () = hub.orders.shutdown_ordered(Shutdown::Immediate) => {}
+            () = hub.orders.shutdown_aborted() => {}
         }
     });
     drop(drained.await);
+    if !hub.orders.commit() {
+        return false;
+    }
     let left = hub.clients.connected();
     if left > 0 {
         info!("closing {left} connections that have not read all their replies");
         hub.clients.signal_all(clients::signal::KILL);
     }
+    true
 }
