@@ -1,5 +1,6 @@
 //! Commands about the connection itself: AUTH, HELLO, PING, ECHO, QUIT, RESET, SELECT, and the cluster's READONLY,
-//! READWRITE and ASKING, which a single node refuses.
+//! READWRITE and ASKING. These change nothing, as there are neither replicas to read from nor redirections for one
+//! request; without a cluster they are refused.
 //!
 //! There is one user, `default`; it needs a password if `requirepass` is set.
 
@@ -111,34 +112,36 @@ pub const COMMANDS: &[Spec] = &[
         .args(&[Arg::integer("index")])
         .reply(Shape::Ok)
         .finish(),
-    Spec::new("readonly", refuse_cluster)
+    Spec::new("readonly", agree_in_cluster)
         .arity(1)
         .flags(LOADING | STALE | FAST)
         .group(Group::Cluster)
         .categories_exactly(crate::command::spec::category::CONNECTION)
         .since("3.0.0")
         .complexity("O(1).")
-        .summary("Allows reads from a replica; refused, as this is no cluster.")
+        .summary(
+            "Allows reads from a replica; changes nothing, as there are none. Refused without a cluster.",
+        )
         .reply(Shape::Ok)
         .finish(),
-    Spec::new("readwrite", refuse_cluster)
+    Spec::new("readwrite", agree_in_cluster)
         .arity(1)
         .flags(LOADING | STALE | FAST)
         .group(Group::Cluster)
         .categories_exactly(crate::command::spec::category::CONNECTION)
         .since("3.0.0")
         .complexity("O(1).")
-        .summary("Forbids reads from a replica again; refused, as this is no cluster.")
+        .summary("Forbids reads from a replica again; changes nothing. Refused without a cluster.")
         .reply(Shape::Ok)
         .finish(),
-    Spec::new("asking", refuse_cluster)
+    Spec::new("asking", agree_in_cluster)
         .arity(1)
         .flags(FAST)
         .group(Group::Cluster)
         .categories_exactly(crate::command::spec::category::CONNECTION)
         .since("3.0.0")
         .complexity("O(1).")
-        .summary("Announces a redirected request; refused, as this is no cluster.")
+        .summary("Announces a redirected request; changes nothing. Refused without a cluster.")
         .reply(Shape::Ok)
         .finish(),
 ];
@@ -235,7 +238,7 @@ fn describe_server(cx: &mut Cx<'_>) {
     reply.bulk_str("id");
     reply.integer(cx.session.client.id as i64);
     reply.bulk_str("mode");
-    reply.bulk_str("standalone");
+    reply.bulk_str(if cx.hub.cluster.is_on() { "cluster" } else { "standalone" });
     reply.bulk_str("role");
     reply.bulk_str("master");
     reply.bulk_str("modules");
@@ -301,7 +304,11 @@ fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
 }
 
 fn select(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
-    let index = keyspace::database(cx, &args[1])?;
+    let number = keyspace::database_number(&args[1])?;
+    if number != 0 && cx.hub.cluster.is_on() {
+        return Err(Error::SelectInCluster);
+    }
+    let index = keyspace::database(cx, number)?;
     choose_database(cx, index);
     cx.reply.ok();
     Ok(())
@@ -312,8 +319,12 @@ fn choose_database(cx: &mut Cx<'_>, index: usize) {
     cx.session.client.database.store(index as u32, Ordering::Relaxed);
 }
 
-fn refuse_cluster(_: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
-    Err(Error::ClusterDisabled)
+fn agree_in_cluster(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
+    if !cx.hub.cluster.is_on() {
+        return Err(Error::ClusterDisabled);
+    }
+    cx.reply.ok();
+    Ok(())
 }
 
 #[cfg(test)]

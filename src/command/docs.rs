@@ -148,7 +148,8 @@ pub const fn help_row(since: &'static str, group: Group, categories: Categories)
         .finish()
 }
 
-fn help(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
+/// Prints the syntax and summary of every subcommand of `args[0]`.
+pub fn help(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let Some(entry) = table::find(&args[0]) else {
         return Err(Error::InvalidCommand);
     };

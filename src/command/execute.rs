@@ -248,8 +248,8 @@ pub fn lock_mask(data: &Data<'_>, entry: &Entry, args: Args<'_>, held: bool) -> 
         return if visited.is_ok() { mask } else { data.all_shards() };
     }
     let walks = spec.has(WRITE) || (held && spec.has(READONLY));
-    // INFO, DEBUG and their like look at every shard, which must not be locked out of order.
-    let looks_around = held && spec.group == Group::Server;
+    // INFO, CLUSTER and their like look at every shard, which must not be locked out of order.
+    let looks_around = held && matches!(spec.group, Group::Server | Group::Cluster);
     if looks_around || walks && !spec.has(NOSCRIPT) { data.all_shards() } else { 0 }
 }
 

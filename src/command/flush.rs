@@ -87,6 +87,9 @@ fn flush(cx: &mut Cx<'_>, args: Args<'_>, numbers: std::ops::Range<usize>) -> Re
 }
 
 fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
+    if cx.hub.cluster.is_on() {
+        return Err(Error::SwapdbInCluster);
+    }
     let number = |text: &[u8]| parse_i64(text).and_then(|number| i32::try_from(number).ok());
     let first = number(&args[1]).ok_or(Error::InvalidFirstDb)?;
     let second = number(&args[2]).ok_or(Error::InvalidSecondDb)?;

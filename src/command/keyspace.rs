@@ -212,15 +212,24 @@ fn remove(cx: &mut Cx<'_>, key: &Key<'_>) {
 
 fn copy(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let (from_db, mut to_db, mut replace) = (cx.session.db, cx.session.db, false);
+    let mut to_other_in_cluster = false;
     let mut rest = args.from(3).iter();
     while let Some(option) = rest.next() {
         if option.eq_ignore_ascii_case(b"replace") {
             replace = true;
         } else if option.eq_ignore_ascii_case(b"db") {
-            to_db = database(cx, rest.next().ok_or(Error::Syntax)?)?;
+            let number = database_number(rest.next().ok_or(Error::Syntax)?)?;
+            if cx.hub.cluster.is_on() {
+                to_other_in_cluster = number != 0;
+            } else {
+                to_db = database(cx, number)?;
+            }
         } else {
             return Err(Error::Syntax);
         }
+    }
+    if to_other_in_cluster {
+        return Err(Error::Fixed("ERR Copying to another database is not allowed in cluster mode"));
     }
     let (from, to) = (cx.data.key(&args[1]), cx.data.key(&args[2]));
     if from_db == to_db && from.bytes == to.bytes {
@@ -244,7 +253,10 @@ fn copy(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 }
 
 fn move_to_db(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
-    let to_db = database(cx, &args[2])?;
+    if cx.hub.cluster.is_on() {
+        return Err(Error::Fixed("ERR MOVE is not allowed in cluster mode"));
+    }
+    let to_db = database(cx, database_number(&args[2])?)?;
     if to_db == cx.session.db {
         return Err(Error::SameObject);
     }
@@ -264,12 +276,17 @@ fn move_to_db(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The number of a database as SELECT, COPY and MOVE take it.
-pub fn database(cx: &mut Cx<'_>, text: &[u8]) -> Result<usize, Error> {
+/// The number of a database as SELECT, COPY and MOVE take it, whether there is such a database or not.
+pub fn database_number(text: &[u8]) -> Result<i64, Error> {
     let number = parse_i64(text).ok_or(Error::NotAnInteger)?;
     if i32::try_from(number).is_err() {
         return Err(Error::Fixed("ERR value is out of range, value must between -2147483648 and 2147483647"));
     }
+    Ok(number)
+}
+
+/// The database of this number.
+pub fn database(cx: &mut Cx<'_>, number: i64) -> Result<usize, Error> {
     let databases = cx.worker.config().databases;
     u64::try_from(number)
         .ok()

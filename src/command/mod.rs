@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod ahead;
 pub mod client;
+pub mod cluster;
 pub mod config;
 pub mod connection;
 pub mod context;

@@ -1,5 +1,5 @@
-//! Commands of Redis that have no place here and say so: replication between servers, snapshots, moving keys by hand,
-//! and the cluster, which this server is not part of. An error is better than a pretended success.
+//! Commands of Redis that have no place here and say so: replication between servers, snapshots, moving keys by hand.
+//! An error is better than a pretended success.
 
 use crate::command::context::Cx;
 use crate::command::spec::arg::Arg;
@@ -78,15 +78,6 @@ pub const COMMANDS: &[Spec] = &[
         .complexity(COMPLEXITY)
         .summary(SUMMARY)
         .args(MIGRATE_ARGS)
-        .reply(Shape::Nothing)
-        .finish(),
-    Spec::new("cluster", no_cluster)
-        .arity(-2)
-        .group(Group::Cluster)
-        .since("3.0.0")
-        .complexity(COMPLEXITY)
-        .summary("Refused: this server is not part of a cluster.")
-        .args(&[Arg::string("subcommand"), Arg::string("arg").optional().multiple()])
         .reply(Shape::Nothing)
         .finish(),
 ];
@@ -176,8 +167,4 @@ fn no_migration(_: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     Err(Error::Fixed(
         "ERR MIGRATE is not supported: copy keys with GET, PTTL and SET, or let the client do so",
     ))
-}
-
-fn no_cluster(_: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
-    Err(Error::ClusterDisabled)
 }

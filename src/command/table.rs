@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
-    acl, client, config, connection, debug, docs, expire, flush, info, keyspace, latency, memory, monitor,
-    object, refused, scan, server, shutdown, slowlog, strings, txn,
+    acl, client, cluster, config, connection, debug, docs, expire, flush, info, keyspace, latency, memory,
+    monitor, object, refused, scan, server, shutdown, slowlog, strings, txn,
 };
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -42,6 +42,7 @@ static FAMILIES: &[&[Spec]] = &[
     debug::COMMANDS,
     server::COMMANDS,
     refused::COMMANDS,
+    cluster::COMMANDS,
     txn::COMMANDS,
     docs::COMMANDS,
 ];

@@ -76,7 +76,7 @@ parameters! {
         threads: u64 = Param::integer("threads", 0, 1024, "0");
         /// Parts of the store, each with its own lock, rounded up to a power of two; 0 for eight to a thread.
         shards: u64 = Param::integer("shards", 0, SHARDS_MAX as i64, "0");
-        /// Logical databases that SELECT can choose.
+        /// Logical databases that SELECT can choose; a member of a cluster has one.
         databases: u64 = Param::integer("databases", 1, DATABASES_MAX as i64, "16");
     }
     "Memory" {
@@ -289,6 +289,14 @@ impl Config {
         match self.threads {
             0 => container::cores(),
             threads => threads as usize,
+        }
+    }
+
+    /// Sets what follows from the other parameters: seeds make a member of a cluster, which has one database.
+    pub fn reconcile(&mut self) {
+        if self.is_clustered() {
+            self.cluster_enabled = true;
+            self.databases = 1;
         }
     }
 

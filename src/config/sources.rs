@@ -89,6 +89,7 @@ pub fn load(file: Option<&Path>, environment: &[Setting], flags: &[Setting]) -> 
     }
     apply(&mut config, environment)?;
     apply(&mut config, flags)?;
+    config.reconcile();
     Ok(config)
 }
 

@@ -151,6 +151,16 @@ counters! {
     moved_keys,
     /// Bytes sent in moves.
     moved_bytes,
+    /// Messages of gossip sent to other nodes.
+    gossip_sent_messages,
+    /// Messages of gossip received from other nodes.
+    gossip_received_messages,
+    /// Bytes of gossip sent to other nodes.
+    gossip_sent_bytes,
+    /// Bytes of gossip received from other nodes.
+    gossip_received_bytes,
+    /// Messages of other nodes that were dropped: unreadable, of another cluster, or not with its secret.
+    peer_messages_dropped,
 }
 
 /// Adds one to a counter.

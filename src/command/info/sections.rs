@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::base::version::{LARDER_VERSION, REDIS_VERSION};
+use crate::command::cluster::slots_of;
 use crate::command::context::Cx;
 use crate::command::info::{Facts, Text};
 use crate::command::table;
@@ -31,7 +32,7 @@ pub(super) fn server(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("redis_git_sha1", "00000000");
     text.field("redis_git_dirty", 0);
     text.field("redis_build_id", "0");
-    text.field("redis_mode", "standalone");
+    text.field("redis_mode", if hub.cluster.is_on() { "cluster" } else { "standalone" });
     text.field("os", format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
     text.field("arch_bits", usize::BITS);
     text.field("multiplexing_api", "epoll");
@@ -273,8 +274,27 @@ pub(super) fn latencystats(text: &mut Text, facts: &mut Facts<'_, '_>) {
     }
 }
 
-pub(super) fn cluster(text: &mut Text, _: &mut Facts<'_, '_>) {
-    text.field("cluster_enabled", 0);
+pub(super) fn cluster(text: &mut Text, facts: &mut Facts<'_, '_>) {
+    let cluster = &facts.cx.hub.cluster;
+    text.field("cluster_enabled", u8::from(cluster.is_on()));
+    if !cluster.is_on() {
+        return;
+    }
+    let (view, vitals) = (cluster.routes.view(), cluster.vitals());
+    let alive = 1 + vitals.peers.iter().filter(|peer| peer.alive).count();
+    let left_ns = cluster.routes.lease_until_ns().saturating_sub(facts.cx.worker.clock.boot_ns());
+    text.field("cluster_phase", vitals.phase.name());
+    text.field("cluster_members", view.table.members.len());
+    text.field("cluster_members_alive", alive);
+    text.field("cluster_table_version", view.table.version);
+    text.field("cluster_generation", view.table.generation);
+    text.field("cluster_slots_owned", slots_of(&view.table, view.me));
+    text.field("cluster_lease_ms", left_ns / 1_000_000);
+    text.field("cluster_leads", u8::from(vitals.leader == Some(vitals.me)));
+    text.field("cluster_moves", view.table.moves.len());
+    for (name, count) in cluster.counters.list() {
+        text.field(&format!("cluster_{name}"), count);
+    }
 }
 
 /// Entries of a shard's part of a database that are looked at for the mean time to live.
