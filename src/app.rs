@@ -14,6 +14,7 @@ use crate::config::store::ConfigStore;
 use crate::hub::Hub;
 use crate::hub::clients::Clients;
 use crate::hub::cluster::Cluster;
+use crate::metrics::allocator;
 use crate::metrics::workers::WorkerStats;
 use crate::server::http::Http;
 use crate::server::{Server, shutdown};
@@ -25,6 +26,7 @@ use crate::store::policy::Policy;
 /// Runs the server until it is told to stop. An error is one line that says why it could not start.
 pub fn run(store: Arc<ConfigStore>) -> Result<(), String> {
     let config = store.load();
+    allocator::set_decay();
     let hub = build(store);
     shutdown::heed_signals(&hub).map_err(|error| format!("cannot watch for signals: {error}"))?;
     // Before any client is served, so that a port that is taken ends the start.

@@ -192,3 +192,26 @@ fn sizes_that_drift_leave_no_memory_behind() {
         assert_eq!(recount(&keyspace), (keyspace.used_bytes(), keyspace.reusable_bytes()));
     }
 }
+
+#[test]
+fn an_entry_costs_what_the_readme_says() {
+    // Sizes at which slots leave much and little of a block over, counts that are not a power of two; these due times take five
+    // bytes, and a few keys a slot leave the index at its dearest.
+    for (entries, value_bytes, due, most) in [
+        (100_000, 8, Due::Never, 20.5),
+        (110_000, 32, Due::At(NOW_MS + 1), 29.0),
+        (160_000, 300, Due::At(NOW_MS + 1), 29.0),
+    ] {
+        let keyspace = keyspace(0, 0, Policy::AllkeysLru);
+        let before = keyspace.used_bytes();
+        let value = vec![1; value_bytes];
+        for number in 0..entries {
+            let key = format!("key:{number:012}");
+            set(&keyspace, 0, key.as_bytes(), &value, due).expect("there is no limit");
+        }
+        rest(&keyspace);
+        let bytes = (keyspace.used_bytes() - before) as f64 / entries as f64 - 16.0 - value_bytes as f64;
+        println!("{entries} entries of {value_bytes} bytes: {bytes:.2} bytes beside key and value");
+        assert!(bytes < most, "{bytes:.2} bytes beside key and value of {value_bytes} bytes");
+    }
+}

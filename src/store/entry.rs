@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0      kind (2 bits) · form of the due time (2 bits) · raw encoding · optional fields · queue (2 bits)
-//! 1      slack: unused bytes at the end (6 bits) · frequency (2 bits)
+//! 1      slack: unused bytes at the end (6 bits; 63 says that the slot's last two bytes hold the number) · frequency (2 bits)
 //! 2      length of the key; the keys above 255 bytes live in the object
 //! 3–4    access clock: seconds, wrapping after 18 hours; for OBJECT IDLETIME alone
 //! 5–8    previous in the queue     9–12   next in the queue
@@ -13,7 +13,7 @@
 
 use std::sync::OnceLock;
 
-use super::arena::Handle;
+use super::arena::{Handle, SLOT_BYTES_MAX};
 
 /// Bytes before the due time.
 pub const HEADER_BYTES: usize = 13;
@@ -31,8 +31,8 @@ const FREQUENCY_SHIFT: u8 = 6;
 /// 2026-01-01T00:00:00Z in Unix ms.
 const DUE_EPOCH_MS: u64 = 1_767_225_600_000;
 
-const _: () = assert!(super::arena::class_bytes(super::arena::CLASS_COUNT - 1) == 4096);
-const _: () = assert!(super::arena::SLACK_MAX == SLACK_MASK as usize);
+const _: () = assert!(super::arena::class_bytes(super::arena::CLASS_COUNT - 1) == SLOT_BYTES_MAX);
+const _: () = assert!(SLOT_BYTES_MAX <= u16::MAX as usize);
 
 /// What the bytes after the key are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,11 +131,9 @@ pub fn write(slot: &mut [u8], content: Content<'_>) {
     let key_at = HEADER_BYTES + due_bytes;
     let payload_at = key_at + content.key.len();
     let end = payload_at + content.payload.len();
-    let slack = (slot.len() - end) as u8;
-    debug_assert!(slack <= SLACK_MASK);
     let raw = if content.raw { RAW } else { 0 };
     slot[0] = (slot[0] & (0b11 << QUEUE_SHIFT)) | content.kind as u8 | due_flags | raw;
-    slot[1] = (slot[1] & !SLACK_MASK) | slack;
+    set_length(slot, end);
     slot[2] = content.key.len() as u8;
     slot[HEADER_BYTES..key_at].copy_from_slice(&stored.to_le_bytes()[..due_bytes]);
     slot[key_at..payload_at].copy_from_slice(content.key);
@@ -181,27 +179,35 @@ pub fn key(slot: &[u8]) -> &[u8] {
 #[inline]
 pub fn payload(slot: &[u8]) -> &[u8] {
     let at = HEADER_BYTES + due_bytes(slot[0]) + slot[2] as usize;
-    &slot[at..slot.len() - (slot[1] & SLACK_MASK) as usize]
+    &slot[at..length(slot)]
 }
 
 /// Bytes of the slot that the entry uses.
 #[inline]
 pub fn length(slot: &[u8]) -> usize {
-    slot.len() - (slot[1] & SLACK_MASK) as usize
+    let slack = slot[1] & SLACK_MASK;
+    if slack < SLACK_MASK {
+        return slot.len() - slack as usize;
+    }
+    let at = slot.len() - size_of::<u16>();
+    slot.len() - u16::from_le_bytes([slot[at], slot[at + 1]]) as usize
 }
 
-/// Says how many bytes of the slot the entry uses, after it was copied into a slot of another size.
+/// Says how many bytes of the slot the entry uses.
 pub fn set_length(slot: &mut [u8], bytes: usize) {
-    let slack = (slot.len() - bytes) as u8;
-    debug_assert!(slack <= SLACK_MASK);
-    slot[1] = (slot[1] & !SLACK_MASK) | slack;
+    let slack = slot.len() - bytes;
+    slot[1] = (slot[1] & !SLACK_MASK) | slack.min(SLACK_MASK as usize) as u8;
+    if slack >= SLACK_MASK as usize {
+        let at = slot.len() - size_of::<u16>();
+        slot[at..].copy_from_slice(&(slack as u16).to_le_bytes());
+    }
 }
 
 /// The bytes after the key, to be changed without changing their number.
 #[inline]
 pub fn payload_mut(slot: &mut [u8]) -> &mut [u8] {
     let at = HEADER_BYTES + due_bytes(slot[0]) + slot[2] as usize;
-    let end = slot.len() - (slot[1] & SLACK_MASK) as usize;
+    let end = length(slot);
     &mut slot[at..end]
 }
 
@@ -324,27 +330,30 @@ mod tests {
             Some(DUE_EPOCH_MS + (1 << 40)),
             Some(1_800_000_000_123),
         ] {
-            let mut slot = vec![0xAA; entry_bytes(3, due, 5) + 1];
-            reset(&mut slot, 77);
-            set_queue(&mut slot, Queue::Main);
-            set_frequency(&mut slot, 2);
-            set_links(&mut slot, Handle::from_bits(1), Handle::from_bits(2));
-            write(
-                &mut slot,
-                Content { kind: Kind::Inline, key: b"abc", due_ms: due, payload: b"12345", raw: true },
-            );
-            assert_eq!((key(&slot), payload(&slot), due_ms(&slot)), (&b"abc"[..], &b"12345"[..], due));
-            assert_eq!(
-                (kind(&slot), queue(&slot), frequency(&slot), is_raw(&slot)),
-                (Kind::Inline, Queue::Main, 2, true)
-            );
-            assert_eq!(
-                (previous(&slot), next(&slot), access_clock(&slot)),
-                (Handle::from_bits(1), Handle::from_bits(2), 77)
-            );
-            touch(&mut slot, 78);
-            touch(&mut slot, 79);
-            assert_eq!((frequency(&slot), access_clock(&slot), payload(&slot)), (3, 79, &b"12345"[..]));
+            for slack in [0, 1, 62, 63, 64, 1000] {
+                let mut slot = vec![0xAA; entry_bytes(3, due, 5) + slack];
+                reset(&mut slot, 77);
+                set_queue(&mut slot, Queue::Main);
+                set_frequency(&mut slot, 2);
+                set_links(&mut slot, Handle::from_bits(1), Handle::from_bits(2));
+                write(
+                    &mut slot,
+                    Content { kind: Kind::Inline, key: b"abc", due_ms: due, payload: b"12345", raw: true },
+                );
+                assert_eq!((key(&slot), payload(&slot), due_ms(&slot)), (&b"abc"[..], &b"12345"[..], due));
+                assert_eq!(
+                    (kind(&slot), queue(&slot), frequency(&slot), is_raw(&slot)),
+                    (Kind::Inline, Queue::Main, 2, true)
+                );
+                assert_eq!(
+                    (previous(&slot), next(&slot), access_clock(&slot)),
+                    (Handle::from_bits(1), Handle::from_bits(2), 77)
+                );
+                touch(&mut slot, 78);
+                touch(&mut slot, 79);
+                assert_eq!((frequency(&slot), access_clock(&slot), payload(&slot)), (3, 79, &b"12345"[..]));
+                assert_eq!(length(&slot), slot.len() - slack);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Handles in the order of their due time, in about five bytes each.
+//! Handles in the order of their due time, in less than four bytes each while a shard is small.
 //!
 //! A sorted directory of small unsorted chunks: a chunk holds the handles of all entries with (due time, handle) from
 //! its bound up to the next chunk's. The due times themselves stand in the entries, so whoever splits or drains a chunk
@@ -8,11 +8,14 @@
 use std::collections::BTreeMap;
 
 use super::arena::Handle;
+use super::chunk::Chunk;
 
-const CHUNK_MAX: usize = 256;
-const MERGE_MAX: usize = 128;
+/// Two neighbours that hold this many together become one.
+const MERGE_MAX: usize = 160;
 /// What a directory entry costs, B-tree slack included.
-const CHUNK_OVERHEAD_BYTES: usize = 56;
+const CHUNK_OVERHEAD_BYTES: usize = 72;
+
+const _: () = assert!(size_of::<(Bound, Chunk)>() == 48);
 
 type Bound = (u64, Handle);
 
@@ -20,18 +23,19 @@ type Bound = (u64, Handle);
 #[derive(Debug)]
 pub struct Expiry {
     /// Chunks by their least (due time, handle); the one at (0, 0) is always there.
-    chunks: BTreeMap<Bound, Vec<Handle>>,
+    chunks: BTreeMap<Bound, Chunk>,
     /// Bound of the last chunk, so that appending needs no search for it.
     last: Bound,
     len: usize,
-    capacity: usize,
+    /// Bytes of the chunks.
+    chunk_bytes: usize,
 }
 
 const FIRST: Bound = (0, Handle::from_bits(0));
 
 impl Default for Expiry {
     fn default() -> Self {
-        Self { chunks: BTreeMap::from([(FIRST, Vec::new())]), last: FIRST, len: 0, capacity: 0 }
+        Self { chunks: BTreeMap::from([(FIRST, Chunk::default())]), last: FIRST, len: 0, chunk_bytes: 0 }
     }
 }
 
@@ -43,7 +47,7 @@ impl Expiry {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.capacity * size_of::<Handle>() + (self.chunks.len() - 1) * CHUNK_OVERHEAD_BYTES
+        self.chunk_bytes + (self.chunks.len() - 1) * CHUNK_OVERHEAD_BYTES
     }
 
     /// Adds an entry, which must not be there yet.
@@ -52,37 +56,39 @@ impl Expiry {
         let key = (due_ms, handle);
         let bound = if key >= self.last { self.last } else { self.bound_of(key) };
         let Some(chunk) = self.chunks.get_mut(&bound) else { return };
-        if chunk.len() < CHUNK_MAX {
-            self.capacity += grow(chunk);
+        if chunk.len() < Chunk::MAX {
+            let before = chunk.heap_bytes();
             chunk.push(handle);
+            self.chunk_bytes = self.chunk_bytes + chunk.heap_bytes() - before;
             return;
         }
-        if bound == self.last && chunk.iter().all(|&other| (due_of(other), other) < key) {
-            self.capacity += self.add_chunk(key, vec![handle]);
+        if bound == self.last && chunk.iter().all(|other| (due_of(other), other) < key) {
+            self.add_chunk(key, &[handle]);
             return;
         }
-        let mut sorted: Vec<Bound> = chunk.iter().map(|&other| (due_of(other), other)).collect();
+        let mut sorted: Vec<Bound> = chunk.iter().map(|other| (due_of(other), other)).collect();
         sorted.push(key);
         sorted.sort_unstable();
-        let upper = sorted.split_off(sorted.len() / 2);
-        self.capacity -= chunk.capacity();
-        *chunk = sorted.iter().map(|&(_, handle)| handle).collect();
-        self.capacity += chunk.capacity();
-        let handles = upper.iter().map(|&(_, handle)| handle).collect();
-        self.capacity += self.add_chunk(upper[0], handles);
+        let upper = sorted[sorted.len() / 2];
+        let handles: Vec<Handle> = sorted.iter().map(|&(_, handle)| handle).collect();
+        let (low, high) = handles.split_at(handles.len() / 2);
+        self.chunk_bytes -= chunk.heap_bytes();
+        *chunk = Chunk::of(low);
+        self.chunk_bytes += chunk.heap_bytes();
+        self.add_chunk(upper, high);
     }
 
     /// Removes an entry by the due time under which it was added.
     pub fn remove(&mut self, due_ms: u64, handle: Handle) {
         let bound = self.bound_of((due_ms, handle));
         let Some(chunk) = self.chunks.get_mut(&bound) else { return };
-        let Some(at) = chunk.iter().position(|&other| other == handle) else {
+        if !chunk.remove(handle) {
             debug_assert!(false, "an entry is not where its due time says");
             return;
-        };
-        chunk.swap_remove(at);
+        }
         self.len -= 1;
-        if chunk.len() <= MERGE_MAX / 4 {
+        // The chunk that is being filled keeps its room.
+        if chunk.is_empty() || (chunk.is_loose() && bound != self.last) {
             self.shrink(bound);
         }
     }
@@ -106,10 +112,12 @@ impl Expiry {
             let room = max - due.len();
             let before = due.len();
             if whole && chunk.len() <= room {
-                due.append(chunk);
+                due.extend(chunk.iter());
+                self.chunk_bytes -= chunk.heap_bytes();
+                chunk.clear();
             } else {
                 let mut left = room;
-                chunk.retain(|&handle| {
+                chunk.retain(|handle| {
                     let take = left > 0 && (whole || due_of(handle) <= now_ms);
                     if take {
                         due.push(handle);
@@ -129,7 +137,7 @@ impl Expiry {
     /// An entry of the chunk that falls due first, the earliest of it; none if there is no entry.
     pub fn earliest(&self, due_of: impl Fn(Handle) -> u64) -> Option<Handle> {
         let (_, chunk) = self.chunks.iter().find(|(_, chunk)| !chunk.is_empty())?;
-        chunk.iter().copied().min_by_key(|&handle| (due_of(handle), handle))
+        chunk.iter().min_by_key(|&handle| (due_of(handle), handle))
     }
 
     /// An entry chosen by `random`, about evenly over due times.
@@ -139,45 +147,46 @@ impl Expiry {
         let from = (first_ms + random % span_ms, Handle::from_bits((random >> 32) as u32));
         let mut around = self.chunks.range(..=from).rev().chain(self.chunks.range(from..));
         let (_, chunk) = around.find(|(_, chunk)| !chunk.is_empty())?;
-        Some(chunk[(random >> 40) as usize % chunk.len()])
+        Some(chunk.get((random >> 40) as usize % chunk.len()))
     }
 
     fn bound_of(&self, key: Bound) -> Bound {
         self.chunks.range(..=key).next_back().map_or(FIRST, |(&bound, _)| bound)
     }
 
-    fn add_chunk(&mut self, bound: Bound, handles: Vec<Handle>) -> usize {
-        let capacity = handles.capacity();
-        self.chunks.insert(bound, handles);
+    fn add_chunk(&mut self, bound: Bound, handles: &[Handle]) {
+        let chunk = Chunk::of(handles);
+        self.chunk_bytes += chunk.heap_bytes();
+        self.chunks.insert(bound, chunk);
         self.last = self.last.max(bound);
-        capacity
     }
 
     /// Gives back what a sparse chunk does not need: merges it into the one before if both are small.
     fn shrink(&mut self, bound: Bound) {
         if bound == FIRST {
-            if let Some(chunk) = self.chunks.get_mut(&FIRST).filter(|chunk| chunk.is_empty()) {
-                self.capacity -= chunk.capacity();
-                *chunk = Vec::new();
+            if let Some(chunk) = self.chunks.get_mut(&FIRST) {
+                self.chunk_bytes -= chunk.heap_bytes();
+                chunk.tighten();
+                self.chunk_bytes += chunk.heap_bytes();
             }
             return;
         }
         let Some(mut chunk) = self.chunks.remove(&bound) else { return };
-        self.capacity -= chunk.capacity();
+        self.chunk_bytes -= chunk.heap_bytes();
         let before = self.bound_of(bound);
         match self.chunks.get_mut(&before) {
             // An empty chunk leaves only its range, and that to any neighbour.
             Some(earlier) if chunk.is_empty() || earlier.len() + chunk.len() <= MERGE_MAX => {
-                self.capacity -= earlier.capacity();
-                earlier.append(&mut chunk);
-                self.capacity += earlier.capacity();
+                self.chunk_bytes -= earlier.heap_bytes();
+                chunk.iter().for_each(|handle| earlier.push(handle));
+                self.chunk_bytes += earlier.heap_bytes();
                 if self.last == bound {
                     self.last = before;
                 }
             }
             _ => {
-                chunk.shrink_to(chunk.len() * 2);
-                self.capacity += chunk.capacity();
+                chunk.tighten();
+                self.chunk_bytes += chunk.heap_bytes();
                 self.chunks.insert(bound, chunk);
             }
         }
@@ -192,23 +201,14 @@ impl Expiry {
         for (at, (bound, chunk)) in self.chunks.iter().enumerate() {
             len += chunk.len();
             assert!(!chunk.is_empty() || *bound == FIRST, "an empty chunk stays");
-            for &handle in chunk {
+            for handle in chunk.iter() {
                 let key = (due_of(handle), handle);
                 assert!(key >= *bound && bounds.get(at + 1).is_none_or(|next| key < *next), "{key:?}");
             }
         }
         assert_eq!(len, self.len);
-        assert_eq!(self.chunks.values().map(Vec::capacity).sum::<usize>(), self.capacity);
+        assert_eq!(self.chunks.values().map(Chunk::heap_bytes).sum::<usize>(), self.chunk_bytes);
     }
-}
-
-/// Makes room for one more handle in steps of a quarter, and says how many slots were added.
-fn grow(chunk: &mut Vec<Handle>) -> usize {
-    let before = chunk.capacity();
-    if chunk.len() == before {
-        chunk.reserve_exact((before / 4).clamp(8, CHUNK_MAX - before.min(CHUNK_MAX - 8)));
-    }
-    chunk.capacity() - before
 }
 
 #[cfg(test)]
@@ -256,6 +256,6 @@ mod tests {
                 u64::from(handle.bits() / 50)
             });
         }
-        assert!(expiry.bytes() < 100_000 * 5, "{}", expiry.bytes());
+        assert!(expiry.bytes() < 100_000 * 7 / 2, "{}", expiry.bytes());
     }
 }

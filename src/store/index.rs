@@ -29,8 +29,6 @@ const SPARSE_MIN_BYTES: usize = 16 * 1024;
 /// Deepest directory; a segment at this depth grows on, as far as a slot of the arena goes.
 const DEPTH_MAX: u8 = 26;
 
-/// The branch of a segment that is its slot's only one.
-const NO_BRANCH: u32 = u32::MAX;
 /// What stands in the place of a length in a [`Table`] that is a directory.
 const DIRECTORY: u16 = u16::MAX;
 
@@ -301,7 +299,7 @@ impl Index {
     fn segment(&self, key: Hashed) -> (u32, Segment) {
         let table = self.table(key.slot);
         match table.directory() {
-            None => (NO_BRANCH, table.segment),
+            None => (Owner::NO_BRANCH, table.segment),
             Some(number) => {
                 let directory = &self.directories[number];
                 let branch = directory.branch(key.hash);
@@ -336,11 +334,11 @@ impl Index {
         let table = &mut tables[key.slot as usize];
         match table.directory() {
             None if table.segment.len() < SEGMENT_MAX => {
-                let owner = Owner { slot: key.slot, branch: NO_BRANCH };
+                let owner = Owner { slot: key.slot, branch: Owner::NO_BRANCH };
                 table.segment.push(arena, owner, key.tag(), handle)?;
             }
             None => {
-                self.make_directory(key);
+                self.make_directory(key)?;
                 return self.insert(key, handle, hash_of);
             }
             Some(number) => {
@@ -356,9 +354,10 @@ impl Index {
     }
 
     /// Puts a directory over a slot's only segment.
-    fn make_directory(&mut self, key: Hashed) {
-        let segment = self.tables[key.slot as usize].segment;
-        segment.give_to(&mut self.arena, 0);
+    fn make_directory(&mut self, key: Hashed) -> Result<(), Full> {
+        let mut segment = self.tables[key.slot as usize].segment;
+        let owner = Owner { slot: key.slot, branch: 0 };
+        segment.resize(&mut self.arena, owner, segment.len())?;
         let directory = Directory {
             map: vec![0],
             depth: 0,
@@ -378,6 +377,7 @@ impl Index {
             }
         };
         self.tables[key.slot as usize] = Table::of_directory(number);
+        Ok(())
     }
 
     /// Makes the entry at `place` lead to another handle.
@@ -497,7 +497,9 @@ impl Index {
             Some(number) => &mut directories[number].branches[owner.branch as usize].segment,
         };
         debug_assert_eq!(segment.cells, old);
-        segment.resize(arena, owner, segment.len() + spare(segment.len())).is_ok()
+        // In its own class: moved into others, segments that were of one class would begin blocks in many.
+        let room = segment.capacity(arena).min(segment.len() + 1 + spare(segment.len()));
+        segment.resize(arena, owner, room).is_ok()
     }
 
     /// Recounts everything; for tests.

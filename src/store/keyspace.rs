@@ -5,7 +5,7 @@
 //!
 //! Memory: every shard publishes what it holds when its lock is released, and once that is `PUBLISHED_BYTES` off the
 //! sum over all shards, corrects the sum too: so a write on one core seldom takes a cache line from the others. The sum
-//! is compared with the budget by two atomic loads a write. Free slots in blocks count as room up to a sixteenth of the
+//! is compared with the budget by two atomic loads a write. Free slots in blocks count as room up to a 64th of the
 //! budget (or what the first blocks of every shard come to): beyond that they count as used, until the blocks are
 //! emptied. The first database has its tables from the start, and a database that was emptied keeps them: a budget that
 //! is set for what comes on top of an empty keyspace has room for just that.
@@ -16,7 +16,6 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use smallvec::SmallVec;
 
-use super::arena::BLOCK_BYTES;
 use super::db::{Db, Removals, Used};
 use super::index::Hashed;
 use super::key::Layout;
@@ -35,10 +34,13 @@ const SLICE_BYTES: usize = 256;
 const EXPIRED_A_SLICE: usize = 64;
 /// Databases and objects that wait to be dropped in the background.
 const DROP_QUEUE_MAX: usize = 1024;
-/// Free slots count as room up to the budget divided by this.
-const REUSABLE_SHARE: i64 = 16;
+/// Free slots count as room up to the budget divided by this; what is resident beyond the budget stays below it.
+const REUSABLE_SHARE: i64 = 64;
+/// A shard's sparse blocks are emptied once its free slots exceed what it uses, divided by this: a little before they
+/// cease to count as room.
+const SPARSE_SHARE: usize = 72;
 /// Free slots of a shard that count as room however small the budget is: fewer are not worth a compaction.
-const REUSABLE_MIN_BYTES: usize = BLOCK_BYTES;
+const REUSABLE_MIN_BYTES: usize = 64 * 1024;
 
 /// What one shard may hold more or less than the sum over all shards says.
 const PUBLISHED_BYTES: i64 = 1024;
@@ -524,12 +526,12 @@ impl Keyspace {
 }
 
 impl Shard {
-    /// Empties sparse blocks while free slots exceed a sixteenth of what is used; true if there is more to do.
+    /// Empties sparse blocks while free slots exceed their share of what is used; true if there is more to do.
     fn compact_if_sparse(&mut self) -> bool {
         let mut more = false;
         for db in self.dbs_mut() {
             let free = db.reusable_bytes();
-            let sparse = free > REUSABLE_MIN_BYTES && free > db.used_bytes() / (REUSABLE_SHARE as usize * 2);
+            let sparse = free > REUSABLE_MIN_BYTES && free > db.used_bytes() / SPARSE_SHARE;
             if sparse || db.index_is_sparse() {
                 more |= db.compact_slice(sparse);
             }

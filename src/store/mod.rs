@@ -8,11 +8,12 @@
 //! shard     sixteen databases, garbage
 //! db        one database in one shard: keeps index, queues, expiry and bytes in step
 //! arena     blocks of equal slots that hold the entries      entry    the bytes of one entry
-//! index     slot → segments of (tag, handle)                 expiry   handles in order of their due time
+//! index     slot → segments of (tag, handle)                 expiry   handles in order of their due time, in chunks
 //! queues    the two FIFO queues of S3-FIFO                   ghost    fingerprints of what was evicted
 //! ```
 
 pub mod arena;
+mod chunk;
 pub mod compaction;
 pub mod db;
 pub mod entry;

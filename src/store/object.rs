@@ -36,7 +36,7 @@ impl Object {
 }
 
 /// The bytes that jemalloc takes for an allocation of `bytes`: four classes a doubling, 16 bytes apart up to 128.
-pub fn size_class(bytes: usize) -> usize {
+pub const fn size_class(bytes: usize) -> usize {
     if bytes <= 128 {
         return bytes.next_multiple_of(16);
     }

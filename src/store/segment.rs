@@ -1,11 +1,13 @@
 //! A segment of the index: a packed, unordered array of (16-bit tag, handle) in one slot of an arena.
 //!
 //! ```text
-//! 0  mark, not 0     1–4  number of the slot it belongs to     5–8  branch in that slot's directory
-//! 9  tags, two bytes each, as many as there is room for; then the handles, four bytes each
+//! 0  mark: 1 for a slot's only segment, 2 for one of several     1–2  number of the slot it belongs to
+//! then, with mark 2, four bytes: the branch in that slot's directory
+//! then tags, two bytes each, as many as there is room for; then the handles, four bytes each
 //! ```
 //! Tags stand together so that looking for one is comparing a few cache lines; whose segment it is stands in front so
-//! that it can be moved.
+//! that it can be moved. In a small cache a slot holds a handful of entries: there every byte of the head and every free
+//! cell costs as much as a byte of a header, so the head is short and small segments are as long as their entries.
 
 use smallvec::SmallVec;
 
@@ -14,10 +16,13 @@ use super::prefetch;
 
 /// Bytes of an entry in a segment: tag and handle.
 const CELL_BYTES: usize = 6;
-/// Bytes before a segment's tags: a mark (the arena wants a byte that is not 0) and whose segment it is: the slot's
-/// number and the branch's.
-const HEAD_BYTES: usize = 9;
-const MARK: u8 = 1;
+/// Bytes before a segment's tags: the mark (the arena wants a byte that is not 0), the slot's number and the branch's.
+const HEAD_ONE_BYTES: usize = 3;
+const HEAD_BRANCH_BYTES: usize = 7;
+const MARK_ONE: u8 = 1;
+const MARK_BRANCH: u8 = 2;
+/// Entries from which a segment is given room for more than it holds.
+const SPARED_MIN: usize = 16;
 /// Tags compared at a time.
 const LANES: usize = 16;
 
@@ -26,9 +31,11 @@ const LANES: usize = 16;
 pub(super) struct Owner {
     /// Number of the slot within its shard.
     pub(super) slot: u32,
-    /// Number of the branch in the slot's directory.
+    /// Number of the branch in the slot's directory, or [`Owner::NO_BRANCH`].
     pub(super) branch: u32,
 }
+
+const _: () = assert!(crate::base::slot::SLOT_COUNT <= 1 << u16::BITS);
 
 /// A packed array of (tag, handle) in the arena: head, `capacity` tags, `capacity` handles.
 #[derive(Clone, Copy, Debug)]
@@ -40,11 +47,32 @@ pub(super) struct Segment {
 }
 
 impl Owner {
+    /// The branch of a segment that is its slot's only one.
+    pub(super) const NO_BRANCH: u32 = u32::MAX;
+
     /// Whose segment lies at `cells`.
     pub(super) fn of(arena: &Arena, cells: Handle) -> Self {
         let bytes = arena.slot(cells);
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        Self { slot: word(1), branch: word(5) }
+        let slot = u32::from(u16::from_le_bytes([bytes[1], bytes[2]]));
+        let branch = match bytes[0] {
+            MARK_ONE => Self::NO_BRANCH,
+            _ => u32::from_le_bytes([bytes[3], bytes[4], bytes[5], bytes[6]]),
+        };
+        Self { slot, branch }
+    }
+
+    fn head_bytes(self) -> usize {
+        if self.branch == Self::NO_BRANCH { HEAD_ONE_BYTES } else { HEAD_BRANCH_BYTES }
+    }
+
+    fn write(self, cells: &mut [u8]) {
+        cells[1..3].copy_from_slice(&(self.slot as u16).to_le_bytes());
+        if self.branch == Self::NO_BRANCH {
+            cells[0] = MARK_ONE;
+        } else {
+            cells[0] = MARK_BRANCH;
+            cells[3..HEAD_BRANCH_BYTES].copy_from_slice(&self.branch.to_le_bytes());
+        }
     }
 }
 
@@ -56,17 +84,19 @@ impl Segment {
         self.len as usize
     }
 
+    /// Entries it has room for.
+    pub(super) fn capacity(self, arena: &Arena) -> usize {
+        capacity_of(arena.slot(self.cells))
+    }
+
     /// A segment with room for `entries`.
     pub(super) fn with_room(arena: &mut Arena, owner: Owner, entries: usize) -> Result<Self, Full> {
-        let bytes = HEAD_BYTES + CELL_BYTES * entries;
+        let bytes = owner.head_bytes() + CELL_BYTES * entries;
         if bytes > SLOT_BYTES_MAX {
             return Err(Full);
         }
         let cells = arena.allocate(bytes)?;
-        let slot = arena.slot_mut(cells);
-        slot[0] = MARK;
-        slot[1..5].copy_from_slice(&owner.slot.to_le_bytes());
-        slot[5..9].copy_from_slice(&owner.branch.to_le_bytes());
+        owner.write(arena.slot_mut(cells));
         Ok(Self { cells, len: 0 })
     }
 
@@ -82,9 +112,10 @@ impl Segment {
         }
         let cells = arena.slot(self.cells);
         let len = self.len();
+        let head = head_of(cells);
         let mut base = 0;
         while base < len {
-            let from = HEAD_BYTES + 2 * base;
+            let from = head + 2 * base;
             // Beyond the tags there are handles: what matches there is masked out.
             let Some(tags) = cells.get(from..from + 2 * LANES) else {
                 return (base..len).find(|&at| tag_in(cells, at) == tag && is_it(handle_in(cells, at)));
@@ -119,19 +150,15 @@ impl Segment {
         (tag_in(cells, at), handle_in(cells, at))
     }
 
-    /// Makes it the segment of another branch.
-    pub(super) fn give_to(self, arena: &mut Arena, branch: u32) {
-        arena.slot_mut(self.cells)[5..9].copy_from_slice(&branch.to_le_bytes());
-    }
-
     pub(super) fn handle(self, arena: &Arena, at: usize) -> Handle {
         handle_in(arena.slot(self.cells), at)
     }
 
     pub(super) fn set(self, arena: &mut Arena, at: usize, tag: u16, handle: Handle) {
         let cells = arena.slot_mut(self.cells);
-        let handle_at = HEAD_BYTES + 2 * capacity_of(cells) + 4 * at;
-        cells[HEAD_BYTES + 2 * at..][..2].copy_from_slice(&tag.to_le_bytes());
+        let head = head_of(cells);
+        let handle_at = head + 2 * capacity_of(cells) + 4 * at;
+        cells[head + 2 * at..][..2].copy_from_slice(&tag.to_le_bytes());
         cells[handle_at..][..4].copy_from_slice(&handle.bits().to_le_bytes());
     }
 
@@ -146,12 +173,14 @@ impl Segment {
         if self.cells != Handle::NONE {
             let (tags, handles) = (2 * self.len(), 4 * self.len());
             let old = arena.slot(self.cells);
-            let mut copied: SmallVec<[u8; 1024]> = SmallVec::from_slice(&old[HEAD_BYTES..HEAD_BYTES + tags]);
-            let from = HEAD_BYTES + 2 * capacity_of(old);
+            let from = head_of(old);
+            let mut copied: SmallVec<[u8; 1024]> = SmallVec::from_slice(&old[from..from + tags]);
+            let from = from + 2 * capacity_of(old);
             copied.extend_from_slice(&old[from..from + handles]);
             let new = arena.slot_mut(resized.cells);
-            let to = HEAD_BYTES + 2 * capacity_of(new);
-            new[HEAD_BYTES..HEAD_BYTES + tags].copy_from_slice(&copied[..tags]);
+            let to = head_of(new);
+            new[to..to + tags].copy_from_slice(&copied[..tags]);
+            let to = to + 2 * capacity_of(new);
             new[to..to + handles].copy_from_slice(&copied[tags..tags + handles]);
             arena.free(self.cells);
         }
@@ -193,7 +222,7 @@ impl Segment {
 
 /// Entries of room that a segment of `entries` is given beyond them.
 pub(super) fn spare(entries: usize) -> usize {
-    (entries / 16).max(1)
+    entries / SPARED_MIN
 }
 
 /// One byte a tag, 1 where it matches: a form that compiles to a few vector instructions.
@@ -206,17 +235,24 @@ fn matches(tags: &[u8], tag: u16) -> u128 {
     u128::from_le_bytes(hits)
 }
 
-fn capacity_of(cells: &[u8]) -> usize {
-    (cells.len() - HEAD_BYTES) / CELL_BYTES
+#[inline]
+fn head_of(cells: &[u8]) -> usize {
+    if cells[0] == MARK_ONE { HEAD_ONE_BYTES } else { HEAD_BRANCH_BYTES }
 }
 
+#[inline]
+fn capacity_of(cells: &[u8]) -> usize {
+    (cells.len() - head_of(cells)) / CELL_BYTES
+}
+
+#[inline]
 fn tag_in(cells: &[u8], at: usize) -> u16 {
-    let at = HEAD_BYTES + 2 * at;
+    let at = head_of(cells) + 2 * at;
     u16::from_le_bytes([cells[at], cells[at + 1]])
 }
 
 #[inline]
 fn handle_in(cells: &[u8], at: usize) -> Handle {
-    let at = HEAD_BYTES + 2 * capacity_of(cells) + 4 * at;
+    let at = head_of(cells) + 2 * capacity_of(cells) + 4 * at;
     Handle::from_bits(u32::from_le_bytes([cells[at], cells[at + 1], cells[at + 2], cells[at + 3]]))
 }
