@@ -4,7 +4,7 @@
 //! A module uses lower layers only; siblings do not import each other (`tests/tidy.rs` holds this).
 //! ```text
 //! 6  app, cli, main     composes everything; the only place that knows all
-//! 5  server             sockets, tasks, timers
+//! 5  server, peer       sockets, tasks, timers: for clients, and among nodes
 //! 4  command            rows, gates, families, execute: synchronous, no sockets
 //! 3  hub                shared services, one file each
 //! 2  cluster            what nodes decide: placement, slot table, leases, routes
@@ -22,6 +22,7 @@ pub mod command;
 pub mod config;
 pub mod hub;
 pub mod metrics;
+pub mod peer;
 pub mod resp;
 pub mod server;
 pub mod store;

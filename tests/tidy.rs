@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("app", 6),
     ("cli", 6),
     ("server", 5),
+    ("peer", 5),
     ("command", 4),
     ("hub", 3),
     ("cluster", 2),

@@ -91,3 +91,57 @@ pub const CLUSTER_HOLD_MAX_MS: u64 = 5_000;
 pub const CLUSTER_HOLD_RETRY_MS: u64 = 20;
 /// Wishes of operators to the cluster that may wait.
 pub const CLUSTER_WISHES_MAX: usize = 16;
+/// Longest body of a control message between nodes.
+pub const PEER_CONTROL_MAX_BYTES: usize = 1024 * 1024;
+/// Longest body of a message that carries keys between nodes.
+pub const PEER_BULK_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Longest form of what a node says of itself when a link begins.
+pub const PEER_HELLO_MAX_BYTES: usize = 512;
+/// Links to other nodes at most: one of each class to each.
+pub const PEER_LINKS_MAX: usize = 2 * CLUSTER_NODES_MAX;
+/// Links from other nodes at most.
+pub const PEER_SERVED_MAX: usize = 2 * CLUSTER_NODES_MAX;
+/// Handshakes of accepted connections under way at once; further connections are closed.
+pub const PEER_HANDSHAKES_MAX: usize = 256;
+/// A handshake that takes longer is given up.
+pub const PEER_HANDSHAKE_MS: u64 = 3000;
+/// A connection to a node that takes longer is given up.
+pub const PEER_CONNECT_MS: u64 = 1000;
+/// Connections of nodes that the kernel keeps waiting.
+pub const PEER_BACKLOG: u32 = 256;
+/// A connection of nodes at rest is probed this often.
+pub const PEER_KEEPALIVE_MS: u64 = 15_000;
+/// First and longest pause before a node that could not be reached is tried again.
+pub const PEER_BACKOFF_MS: std::ops::RangeInclusive<u64> = 50..=1000;
+/// How often a link is looked at.
+pub const PEER_TICK_MS: u64 = 500;
+/// A link that owes a sign of life for this long is dropped.
+pub const PEER_SILENT_MS: u64 = 3000;
+/// A link to a node that nothing was sent over for this long is closed.
+pub const PEER_IDLE_MS: u64 = 60_000;
+/// A link from a node that nothing came over for this long is dropped.
+pub const PEER_SERVED_IDLE_MS: u64 = 90_000;
+/// Messages that wait for one link at most.
+pub const PEER_QUEUE_MAX: usize = 1024;
+/// Bytes of messages that wait for one link at most.
+pub const PEER_QUEUE_BYTES: usize = 16 * 1024 * 1024;
+/// Requests of one link that wait for their replies at most.
+pub const PEER_CALLS_MAX: usize = 4096;
+/// Bytes of requests and replies that one link's other side has being served; more are answered as busy.
+pub const PEER_SERVING_BYTES: usize = 16 * 1024 * 1024;
+/// What a request counts as being served, if it is shorter: this bounds their number.
+pub const PEER_SERVING_MIN_BYTES: usize = 32 * 1024;
+/// What is read at once from a link where no message has begun; there are many, and most are at rest.
+pub const PEER_READ_BYTES: usize = 4 * 1024;
+/// What is read from a link at once amid a message; buffers that are longer are given back after it.
+pub const PEER_LONG_READ_BYTES: usize = 64 * 1024;
+/// Sealed bytes that are written to a link at once; one frame more at most waits.
+pub const PEER_WRITE_BYTES: usize = 128 * 1024;
+/// A fault of links is logged this often at most.
+pub const PEER_LOG_PERIOD_MS: u64 = 60_000;
+
+const _: () =
+    assert!(PEER_CONTROL_MAX_BYTES <= PEER_BULK_MAX_BYTES && PEER_BULK_MAX_BYTES <= PEER_QUEUE_BYTES);
+const _: () =
+    assert!(PEER_BULK_MAX_BYTES <= PEER_SERVING_BYTES && PEER_SERVING_MIN_BYTES <= PEER_SERVING_BYTES);
+const _: () = assert!(PEER_TICK_MS < PEER_SILENT_MS && PEER_IDLE_MS < PEER_SERVED_IDLE_MS);

@@ -1,0 +1,13 @@
+//! Layer 5: what passes between the nodes of a cluster: authenticated links, membership, seeds.
+//!
+//! All of it runs as tasks on one thread with a runtime of its own, apart from the workers that serve clients. It knows
+//! addresses, messages and deadlines; what the messages mean is decided by pure parts in `cluster`. Time passes through
+//! `tokio::time` and sockets through [`net::Net`] alone, so that a simulation can own both.
+
+pub mod fault;
+pub mod frame;
+pub mod link;
+pub mod net;
+mod outgoing;
+pub mod secure;
+mod serving;
