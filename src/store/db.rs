@@ -7,10 +7,6 @@
 //! hash; it is in the expiry index exactly if it has a due time; it is in a queue exactly if the policy may evict it
 //! (while `rebuild` is set, at most then).
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use bytes::{Bytes, BytesMut};
 
 use super::arena::{Arena, Full, Handle, SLOT_BYTES_MAX, suits};
@@ -22,6 +18,7 @@ use super::object::{Object, Objects, Value};
 use super::policy::Policy;
 use super::prefetch;
 use super::queues::Queues;
+use super::watch::{Attention, State};
 use crate::base::slot::slot_of;
 
 /// Bytes of an entry that are brought into the cache ahead; the processor goes on with longer ones by itself.
@@ -53,9 +50,6 @@ pub struct NewString<'a> {
     /// It was edited in place: OBJECT ENCODING calls it "raw".
     pub raw: bool,
 }
-
-/// Keys that are watched by transactions, and the flags to raise when one changes.
-type Watched = HashMap<Box<[u8]>, Vec<Arc<AtomicBool>>>;
 
 /// Counts that a database keeps since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,7 +105,8 @@ pub struct Db {
     pub(super) index_turn: bool,
     pub(super) garbage: Vec<Object>,
     pub(super) removals: Removals,
-    watched: Watched,
+    /// Whoever is told of changes, and hidden slots; none as a rule.
+    pub(super) attention: Option<Box<Attention>>,
     /// Reused for due handles and for strings that are put together.
     pub(super) handles: Vec<Handle>,
     pub(super) scratch: Vec<u8>,
@@ -135,25 +130,25 @@ impl Db {
             index_turn: false,
             garbage: Vec::new(),
             removals: Removals::default(),
-            watched: Watched::default(),
+            attention: None,
             handles: Vec::new(),
             scratch: Vec::new(),
         }
     }
 
-    /// Entries, those included that are due but not removed yet.
+    /// Entries, those included that are due but not removed yet, those of hidden slots not.
     pub fn entries(&self) -> usize {
-        self.index.entries()
+        self.index.entries() - self.hidden_counts().0
     }
 
-    /// Entries that have a due time.
+    /// Entries that have a due time; those of hidden slots do not count.
     pub fn entries_with_due(&self) -> usize {
-        self.expiry.entries()
+        self.expiry.entries().saturating_sub(self.hidden_counts().1)
     }
 
-    /// Entries of a slot (its number within the shard).
+    /// Entries of a slot (its number within the shard); none if it is hidden.
     pub fn slot_entries(&self, slot: u32) -> usize {
-        self.index.slot_len(slot)
+        if self.is_hidden(slot) { 0 } else { self.index.slot_len(slot) }
     }
 
     /// The key's entry, whether due or not.
@@ -184,12 +179,17 @@ impl Db {
         let found = self.peek(key)?;
         match entry::due_ms(self.arena.slot(found.handle)) {
             Some(due_ms) if due_ms <= now_ms => {
-                self.removals.expired += 1;
+                self.count_expired(key.hashed);
                 self.remove(key.hashed, found);
                 None
             }
             _ => Some(found),
         }
+    }
+
+    /// Counts an entry that is removed because it is due; in a hidden slot its owner counts it.
+    pub(super) fn count_expired(&mut self, hashed: Hashed) {
+        self.removals.expired += u64::from(!self.is_hidden(hashed.slot));
     }
 
     /// Notes an access to an entry: frequency and access clock.
@@ -218,7 +218,7 @@ impl Db {
         }
     }
 
-    fn shared_of(&self, slot: &[u8]) -> Option<&Bytes> {
+    pub(super) fn shared_of(&self, slot: &[u8]) -> Option<&Bytes> {
         let Value::Str(bytes) = &self.objects.get(entry::object(slot))?.value;
         Some(bytes)
     }
@@ -231,7 +231,12 @@ impl Db {
     /// When an entry is due, in Unix ms.
     #[inline]
     pub fn due_ms(&self, found: Found) -> Option<u64> {
-        entry::due_ms(self.arena.slot(found.handle))
+        self.due_at(found.handle)
+    }
+
+    #[inline]
+    pub(super) fn due_at(&self, handle: Handle) -> Option<u64> {
+        entry::due_ms(self.arena.slot(handle))
     }
 
     /// Seconds since the last access, as far as a clock of 16 bits can tell (it wraps after 18 hours).
@@ -328,7 +333,7 @@ impl Db {
         entry::touch(self.arena.slot_mut(found.handle), access_clock(now_ms));
         let after = self.footprint(found.handle);
         self.queues.resized(&self.arena, found.handle, before, after);
-        self.signal(key.bytes);
+        self.note(key.hashed.slot, key.bytes, State::Lasting, State::Lasting);
         Ok(length)
     }
 
@@ -340,7 +345,7 @@ impl Db {
         }
         entry::payload_mut(slot).copy_from_slice(value);
         entry::touch(slot, access_clock(now_ms));
-        self.signal(key.bytes);
+        self.note(key.hashed.slot, key.bytes, State::Lasting, State::Lasting);
         true
     }
 
@@ -378,9 +383,10 @@ impl Db {
     pub(super) fn remove_unindexed(&mut self, hashed: Hashed, found: Found) {
         self.changed = true;
         let handle = found.handle;
-        if !self.watched.is_empty() {
+        if self.attention.is_some() {
+            let before = State::of(self.due_ms(found));
             let key: Box<[u8]> = self.key_of(handle).into();
-            self.signal(&key);
+            self.note(hashed.slot, &key, before, State::Absent);
         }
         let bytes = self.footprint(handle);
         self.queues.remove(&mut self.arena, handle, bytes);
@@ -391,46 +397,6 @@ impl Db {
             self.garbage.extend(object);
         }
         self.arena.free(handle);
-    }
-
-    /// Raises `flag` when the key next changes.
-    pub fn watch(&mut self, key: &[u8], flag: Arc<AtomicBool>) {
-        self.watched.entry(key.into()).or_default().push(flag);
-    }
-
-    /// Takes a flag back.
-    pub fn unwatch(&mut self, key: &[u8], flag: &Arc<AtomicBool>) {
-        if let Some(flags) = self.watched.get_mut(key) {
-            flags.retain(|other| !Arc::ptr_eq(other, flag));
-            if flags.is_empty() {
-                self.watched.remove(key);
-            }
-        }
-    }
-
-    /// The flags of all watched keys: when the whole database is replaced, they move on to its successor.
-    pub(super) fn take_watched(&mut self) -> Watched {
-        std::mem::take(&mut self.watched)
-    }
-
-    /// Takes over the watched keys of a database that this one replaces; raises flags of those that either has, not due.
-    pub(super) fn adopt_watched(&mut self, watched: Watched, other: Option<&Self>, now_ms: u64) {
-        let lives = |found| self.due_ms(found).is_none_or(|due_ms| due_ms > now_ms);
-        for (key, flags) in &watched {
-            let key = self.layout.key(key);
-            if self.peek(&key).is_some_and(lives) || other.is_some_and(|db| db.peek(&key).is_some()) {
-                flags.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
-            }
-        }
-        self.watched = watched;
-    }
-
-    fn signal(&mut self, key: &[u8]) {
-        if !self.watched.is_empty()
-            && let Some(flags) = self.watched.get(key)
-        {
-            flags.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
-        }
     }
 
     /// The key of an entry.
@@ -542,7 +508,7 @@ impl Db {
             entry::reset(slot, access_clock.unwrap_or(0));
             entry::write(slot, content);
             self.link_new(key, handle, content.due_ms)?;
-            self.signal(key.bytes);
+            self.note(key.hashed.slot, key.bytes, State::Absent, State::of(content.due_ms));
             return Ok(());
         };
         let old = found.handle;
@@ -574,7 +540,7 @@ impl Db {
         if new != old || old_due_ms.is_some() != content.due_ms.is_some() {
             self.requeue(new, bytes);
         }
-        self.signal(key.bytes);
+        self.note(key.hashed.slot, key.bytes, State::of(old_due_ms), State::of(content.due_ms));
         Ok(())
     }
 
@@ -633,6 +599,7 @@ impl Db {
             }
         }
         self.objects.validate(objects);
+        self.validate_attention();
         assert_eq!(with_due, self.expiry.entries());
         assert!(self.rebuild.is_some() || evictable == queued, "{evictable} evictable, {queued} queued");
     }

@@ -55,6 +55,12 @@ impl Layout {
         u32::from(slot.number()) >> self.shard_bits
     }
 
+    /// The slot with a number within a shard: the reverse of [`Layout::slot_in_shard`] and [`Layout::shard_of`].
+    pub fn slot_at(&self, shard: usize, slot_in_shard: u32) -> Option<Slot> {
+        let number = usize::try_from(slot_in_shard).ok()?.checked_shl(self.shard_bits)? | shard;
+        Slot::new(u16::try_from(number).ok()?)
+    }
+
     /// The key's hash.
     #[inline]
     pub fn hash(&self, bytes: &[u8]) -> u64 {

@@ -100,16 +100,15 @@ impl Shard {
         self.dbs.iter().enumerate().filter_map(|(number, db)| Some((number, db.as_deref()?)))
     }
 
-    /// Takes a whole database away, leaving an empty one; O(1) but for watched keys.
+    /// Takes a whole database away, leaving an empty one; O(1) but for watched keys. Feeds and hidden slots stay.
     pub fn take(&mut self, number: usize) -> Option<Box<Db>> {
         let mut taken = self.dbs[number].take()?;
         self.pending = self.pending - taken.published;
         taken.published = Used::default();
         self.removals.expired += taken.removals.expired;
         self.removals.evicted += taken.removals.evicted;
-        let watched = taken.take_watched();
-        if !watched.is_empty() {
-            self.db(number).adopt_watched(watched, Some(&taken), 0);
+        if let Some(attention) = taken.take_attention() {
+            self.db(number).adopt_attention(attention, Some(&taken), 0);
         }
         if taken.used_bytes() > 0 {
             self.begin(number);
@@ -127,12 +126,12 @@ impl Shard {
     /// Exchanges two databases; transactions that watch a key of either are told, but not of an entry that takes no
     /// other's place and is due already.
     pub fn swap(&mut self, a: usize, b: usize, now_ms: u64) {
-        let (watched_a, watched_b) = (self.db(a).take_watched(), self.db(b).take_watched());
+        let (attention_a, attention_b) = (self.db(a).take_attention(), self.db(b).take_attention());
         self.dbs.swap(a, b);
-        for (number, other, watched) in [(a, b, watched_a), (b, a, watched_b)] {
-            if !watched.is_empty() {
+        for (number, other, attention) in [(a, b, attention_a), (b, a, attention_b)] {
+            if let Some(attention) = attention {
                 let aside = self.dbs[other].take();
-                self.db(number).adopt_watched(watched, aside.as_deref(), now_ms);
+                self.db(number).adopt_attention(attention, aside.as_deref(), now_ms);
                 self.dbs[other] = aside;
             }
         }
@@ -500,7 +499,7 @@ impl Keyspace {
         )
     }
 
-    /// Entries of a database, those included that are due but not removed yet.
+    /// Entries of a database, those included that are due but not removed yet, those of hidden slots not.
     pub fn entries(&self, db: usize) -> usize {
         (0..self.cells.len()).map(|shard| self.lock(shard).db_if_any(db).map_or(0, |db| db.entries())).sum()
     }

@@ -10,20 +10,29 @@
 //! arena     blocks of equal slots that hold the entries      entry    the bytes of one entry
 //! index     slot → segments of (tag, handle)                 expiry   handles in order of their due time, in chunks
 //! queues    the two FIFO queues of S3-FIFO                   ghost    fingerprints of what was evicted
+//! watch     who is told of a change; hidden slots            feed     keys that changed in slots on the move
+//! departure slots that leave for another node                arrival  slots that come from one
+//! carry     an entry as it travels
 //! ```
 
 pub mod arena;
+pub mod arrival;
+pub mod carry;
 mod chunk;
 pub mod compaction;
 pub mod db;
+pub mod departure;
 pub mod entry;
 pub mod expiry;
+pub mod feed;
 pub mod ghost;
 pub mod index;
 pub mod key;
 pub mod keyspace;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod moving;
 pub mod object;
 pub mod policy;
 mod prefetch;
@@ -34,3 +43,4 @@ pub mod tick;
 pub mod transfer;
 pub mod usage;
 pub mod walk;
+mod watch;

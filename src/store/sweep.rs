@@ -23,7 +23,7 @@ impl Db {
         for &handle in &due {
             self.changed = true;
             if let Some((hashed, found)) = self.found_at(handle) {
-                self.removals.expired += 1;
+                self.count_expired(hashed);
                 self.remove_unindexed(hashed, found);
             }
         }
@@ -37,7 +37,7 @@ impl Db {
     pub fn evict(&mut self, rng: &mut Rng) -> Option<usize> {
         let handle = match self.policy {
             Policy::NoEviction => None,
-            Policy::AllkeysRandom => self.random_handle(rng),
+            Policy::AllkeysRandom => self.random_handle(rng, |slot| self.index.next_occupied(slot)),
             Policy::VolatileRandom => self.expiry.sample(rng.next_u64()),
             Policy::VolatileTtl => {
                 let arena = &self.arena;
@@ -71,9 +71,9 @@ impl Db {
         None
     }
 
-    /// An entry at random, about evenly; it may be due.
+    /// An entry at random, about evenly, of no hidden slot; it may be due.
     pub fn random(&self, rng: &mut Rng) -> Option<Found> {
-        let handle = self.random_handle(rng)?;
+        let handle = self.random_handle(rng, |slot| self.next_shown(slot))?;
         Some(self.found_at(handle)?.1)
     }
 
@@ -82,15 +82,16 @@ impl Db {
         self.key_of(found.handle)
     }
 
-    /// Picks the fullest of a few slots, in proportion to their entries, then an entry of it.
-    fn random_handle(&self, rng: &mut Rng) -> Option<Handle> {
+    /// Picks the fullest of a few slots, in proportion to their entries, then an entry of it. `next` gives the first slot
+    /// to choose from a number on.
+    fn random_handle(&self, rng: &mut Rng, next: impl Fn(u32) -> Option<u32>) -> Option<Handle> {
         const SLOTS_TRIED: usize = 8;
         let slots = self.layout.slots_per_shard() as u64;
         let mut chosen = None;
         let mut seen = 0;
         for _ in 0..SLOTS_TRIED {
             let start = rng.below(slots) as u32;
-            let slot = self.index.next_occupied(start).or_else(|| self.index.next_occupied(0))?;
+            let slot = next(start).or_else(|| next(0))?;
             let entries = self.index.slot_len(slot) as u64;
             seen += entries;
             if rng.below(seen) < entries {

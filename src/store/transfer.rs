@@ -1,4 +1,4 @@
-//! Entries that leave one key for another: RENAME, COPY, MOVE (and later a slot that moves to another node).
+//! Entries that leave one key for another: RENAME, COPY, MOVE.
 //!
 //! A long value travels without being copied when its entry goes away, and shares its bytes when it is copied.
 

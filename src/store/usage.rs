@@ -8,9 +8,9 @@ impl Db {
         self.arena.touched_bytes() + self.overhead_bytes() + self.objects.bytes()
     }
 
-    /// Bytes of index, queues and expiry: what is neither key nor value nor header.
+    /// Bytes of index, queues, expiry and feeds: what is neither key nor value nor header.
     pub fn overhead_bytes(&self) -> usize {
-        self.index.bytes() + self.expiry.bytes() + self.queues.bytes()
+        self.index.bytes() + self.expiry.bytes() + self.queues.bytes() + self.attention_bytes()
     }
 
     /// The part of [`Db::overhead_bytes`] that due times take.

@@ -1,8 +1,8 @@
 //! Walking a database in a stable order, in bounded steps: what SCAN, KEYS and slot listings stand on.
 //!
 //! The order is slot, hash prefix, tag, which depends on the key alone, so an entry that is there during the whole walk
-//! is visited, whatever grows, shrinks, splits or merges in between (it may be visited twice). Nothing here removes an
-//! entry, due or not.
+//! is visited, whatever grows, shrinks, splits or merges in between (it may be visited twice). Hidden slots are not.
+//! Nothing here removes an entry, due or not.
 
 use super::db::{Db, Found};
 use super::entry;
@@ -44,7 +44,7 @@ impl Db {
         while let Some(step) = next
             && handles.len() < count
         {
-            let Some(slot) = self.index.next_occupied(step.slot) else {
+            let Some(slot) = self.next_shown(step.slot) else {
                 next = None;
                 break;
             };

@@ -1,18 +1,21 @@
 //! What the store costs without network and commands: ns an operation, the longest insertion while it grows, bytes an
-//! entry.
+//! entry, and how fast slots move.
 //!
 //! Times are CPU time of this thread, so that a busy machine disturbs them little (but for its caches); the longest
 //! insertion is wall time. Every figure but the bytes goes through [`Keyspace::lock`], one lock an operation, single-threaded. Keys are 16
 //! bytes and visited in random order; making a key is measured apart and taken off. Bytes an entry are measured in
 //! fresh processes (this program starts itself), since a heap that was used before hides what growth costs.
 //!
-//! `cargo bench --bench store [-- times|bytes|churn] [MILLIONS]`; without a word, everything at 1 and 10 million keys.
+//! `cargo bench --bench store [-- times|bytes|churn|moves] [MILLIONS]`; without a word, everything at 1 and 10 million keys.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use larder::base::rng::Rng;
+use larder::base::slot::{SLOT_COUNT, Slot};
+use larder::store::arrival::Arrival;
 use larder::store::db::{Due, NewString};
+use larder::store::departure::{CLEARED_A_STEP, Departure, Export};
 use larder::store::key::Layout;
 use larder::store::keyspace::Keyspace;
 use larder::store::policy::Policy;
@@ -232,6 +235,77 @@ fn churn() {
     );
 }
 
+/// CPU time of one kind of step, and the longest of those that nobody interrupted.
+#[derive(Default)]
+struct Steps {
+    runs: u64,
+    cpu_ns: u64,
+    longest_ns: u64,
+}
+
+impl Steps {
+    fn run<R>(&mut self, step: impl FnOnce() -> R) -> R {
+        let (switches, cpu_before, from) = (involuntary_switches(), cpu_ns(), Instant::now());
+        let result = step();
+        let ns = from.elapsed().as_nanos() as u64;
+        self.cpu_ns += cpu_ns() - cpu_before;
+        self.runs += 1;
+        if ns < INTERRUPTION_NS || involuntary_switches() == switches {
+            self.longest_ns = self.longest_ns.max(ns);
+        }
+        result
+    }
+
+    fn print(&self, name: &str, keys: f64, empty: &Self) {
+        let measuring_ns = empty.cpu_ns as f64 / empty.runs as f64 * self.runs as f64;
+        let (each_ns, longest) = ((self.cpu_ns as f64 - measuring_ns) / keys, self.longest_ns / 1000);
+        println!(
+            "  {name:<21} {each_ns:>8.1} ns a key, {:>9.0} keys/s a core; longest {longest} µs",
+            1e9 / each_ns
+        );
+    }
+}
+
+/// All slots move from one keyspace to another, 128 at a time; keys of 16 bytes with values of 200.
+fn moves(millions: f64) {
+    const SLOTS_A_MOVE: usize = 128;
+    const FRAME_BYTES: usize = 256 * 1024;
+    let keys = (millions * 1e6) as u64;
+    let source = keyspace();
+    let target = Keyspace::new(Layout::seeded(SHARD_BITS, 2), Policy::AllkeysLru, 0, 2);
+    (0..keys).for_each(|number| set(&source, number, &BYTES[..200], Due::Never));
+    let slots: Vec<Slot> = (0..SLOT_COUNT as u16).filter_map(Slot::new).collect();
+    let [mut walk, mut encode, mut apply, mut clear, mut empty] = [(); 5].map(|()| Steps::default());
+    (0..10_000).for_each(|_| empty.run(|| ()));
+    let (mut frame, mut sent) = (Vec::new(), 0);
+    for run in slots.chunks(SLOTS_A_MOVE) {
+        let mut departure = Departure::begin(&source, run).expect("no feed is open");
+        let mut arrival = Arrival::begin(&target, run).expect("the slots are empty");
+        let mut export = Export::default();
+        while departure.slots_left() > 0 {
+            walk.run(|| departure.walk_step(&source, NOW_MS, &mut export));
+            frame.clear();
+            while encode.run(|| export.fill(&mut frame, FRAME_BYTES)) {}
+            sent += frame.len();
+            let mut rest = &frame[..];
+            while !rest.is_empty() {
+                rest = &rest[apply.run(|| arrival.apply(&target, rest, NOW_MS)).expect("it is applied")..];
+            }
+        }
+        departure.end(&source);
+        arrival.complete(&target);
+        for &slot in run {
+            while !clear.run(|| source.clear_slot(slot, CLEARED_A_STEP)) {}
+        }
+    }
+    assert_eq!((source.entries(0), target.entries(0)), (0, keys as usize));
+    println!("moving {millions} million keys of 16 B with values of 200 B, {} MB of records", sent >> 20);
+    walk.print("walk", keys as f64, &empty);
+    encode.print("take out", keys as f64, &empty);
+    apply.print("decode and apply", keys as f64, &empty);
+    clear.print("empty the slots", keys as f64, &empty);
+}
+
 /// Runs this program again for one measurement.
 fn alone(arguments: &[String]) {
     let program = std::env::current_exe().expect("this program has a path");
@@ -257,6 +331,7 @@ fn main() {
         ["times", millions] => times(millions.parse().expect("a number of millions")),
         ["bytes"] => bytes(),
         ["churn"] => churn(),
+        ["moves", millions] => moves(millions.parse().expect("a number of millions")),
         ["one", value, with_due, keys] => bytes_of_one(
             value.parse().expect("a length"),
             with_due.parse().expect("true or false"),
@@ -266,6 +341,7 @@ fn main() {
             ["1", "10"].into_iter().for_each(|millions| alone(&["times", millions].map(String::from)));
             bytes();
             alone(&["churn".to_string()]);
+            alone(&["moves", "1"].map(String::from));
         }
     }
 }
