@@ -145,3 +145,13 @@ const _: () =
 const _: () =
     assert!(PEER_BULK_MAX_BYTES <= PEER_SERVING_BYTES && PEER_SERVING_MIN_BYTES <= PEER_SERVING_BYTES);
 const _: () = assert!(PEER_TICK_MS < PEER_SILENT_MS && PEER_IDLE_MS < PEER_SERVED_IDLE_MS);
+/// Entries of the cluster's log after which the table is kept and the log shortened.
+pub const CLUSTER_LOG_KEEP: u64 = 64;
+/// Entries of the cluster's log that one message carries at most.
+pub const CLUSTER_LOG_BATCH: usize = 32;
+/// Entries of a log that is read from a file at most.
+pub const CLUSTER_LOG_MAX: usize = 65_536;
+/// Longest message between voters: a table of the most nodes and runs is well under it.
+pub const CLUSTER_RAFT_MESSAGE_MAX_BYTES: usize = PEER_CONTROL_MAX_BYTES;
+/// Largest file that is read as the cluster's state.
+pub const CLUSTER_STATE_MAX_BYTES: usize = 64 * 1024 * 1024;

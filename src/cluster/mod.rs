@@ -9,3 +9,4 @@ pub mod place;
 pub mod plan;
 pub mod route;
 pub mod table;
+pub mod voters;

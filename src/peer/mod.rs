@@ -1,4 +1,4 @@
-//! Layer 5: what passes between the nodes of a cluster: authenticated links, membership, seeds.
+//! Layer 5: what passes between the nodes of a cluster: authenticated links, membership, seeds, agreement.
 //!
 //! All of it runs as tasks on one thread with a runtime of its own, apart from the workers that serve clients. It knows
 //! addresses, messages and deadlines; what the messages mean is decided by pure parts in `cluster`. Time passes through
@@ -9,5 +9,6 @@ pub mod frame;
 pub mod link;
 pub mod net;
 mod outgoing;
+pub mod raft;
 pub mod secure;
 mod serving;
