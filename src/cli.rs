@@ -1,11 +1,16 @@
-//! The command line: flags made from the parameter table, and two small subcommands for probes.
+//! The command line: flags made from the parameter table, and small subcommands for probes and operators.
 //!
 //! Flags are taken as redis-server takes them: `--name value`, several values for parameters that have several, a
 //! configuration file as the first word. Every error is one line that says what was expected.
 
+pub mod cluster;
+pub mod link;
 pub mod logging;
 pub mod probe;
 
+use crate::base::limits::CLUSTER_NODES_MAX;
+use crate::cli::cluster::{Call, Task};
+use crate::cli::link::Target;
 use crate::cli::probe::{Endpoint, Health, Probe};
 use crate::config::file;
 use crate::config::param::{self, Kind, Param};
@@ -24,7 +29,10 @@ use std::time::Duration;
 const OWN_FLAGS: [&str; 6] =
     ["config", "check-config", "print-config", "print-parameters", "help", "version"];
 /// Subcommands; they have flags of their own.
-const SUBCOMMANDS: [&str; 3] = ["ping", "healthcheck", "help"];
+const SUBCOMMANDS: [&str; 4] = ["ping", "healthcheck", "cluster", "help"];
+
+/// Seconds that a step of a subcommand may take unless a flag says otherwise.
+const STEP_SECONDS: u64 = 5;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -35,6 +43,8 @@ pub enum Invocation {
     Print(String),
     /// Ask a running server.
     Probe(Probe),
+    /// Ask the nodes of a cluster, or tell them something.
+    Cluster(Call),
 }
 
 /// Reads the command line (program name first) and the environment. An error is one line for the standard error.
@@ -58,6 +68,7 @@ pub fn parse(
         }
     };
     match matches.subcommand() {
+        Some(("cluster", matches)) => cluster_call(matches, &environment).map(Invocation::Cluster),
         Some((name, matches)) => probe(name, matches, &environment).map(Invocation::Probe),
         None => server(&matches, &environment),
     }
@@ -171,6 +182,7 @@ fn command() -> Command {
             "healthcheck",
             "Exit with 0 if a running server answers and is ready, else 1",
         ))
+        .subcommand(cluster_command())
 }
 
 fn flag(param: &'static Param) -> Arg {
@@ -187,18 +199,56 @@ fn flag(param: &'static Param) -> Arg {
 }
 
 fn probe_command(name: &'static str, about: &'static str) -> Command {
+    reaching(Command::new(name).about(about)).arg(
+        Arg::new("timeout")
+            .long("timeout")
+            .help("Seconds that each step may take")
+            .value_parser(value_parser!(u64).range(1..=3600))
+            .default_value("5"),
+    )
+}
+
+/// Operators' view of a cluster.
+fn cluster_command() -> Command {
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("As one JSON object");
+    let node = Arg::new("NODE").required(true).help("Its id, the beginning of it, or host:port");
+    let size = Arg::new("size")
+        .long("size")
+        .value_name("N")
+        .value_parser(value_parser!(u64).range(1..=CLUSTER_NODES_MAX as u64))
+        .default_value("1")
+        .help("Nodes that there must be at least");
+    let limit = Arg::new("timeout")
+        .long("timeout")
+        .value_name("SECONDS")
+        .value_parser(value_parser!(u64).range(1..=86_400))
+        .default_value("60")
+        .help("Seconds after which it fails");
+    Command::new("cluster")
+        .about("Look after a cluster: ask one of its nodes, which knows the others")
+        .subcommand_required(true)
+        .subcommand(
+            reaching(Command::new("status").about("Show nodes, slots, moves, leader and voters")).arg(json),
+        )
+        .subcommand(
+            reaching(Command::new("drain").about("Have a node give its slots to the others and leave"))
+                .arg(node),
+        )
+        .subcommand(
+            reaching(Command::new("wait").about("Wait until all nodes serve, each with its share of slots"))
+                .arg(size)
+                .arg(limit),
+        )
+}
+
+/// A subcommand with the flags that say how to reach a server.
+fn reaching(command: Command) -> Command {
     let option = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help);
-    Command::new(name)
-        .about(about)
+    command
         .arg(option("host", "Host to connect to [default: where the configuration says the server listens]"))
         .arg(option("port", "TCP port [default: that of the configuration]").value_parser(value_parser!(u16)))
         .arg(option("unixsocket", "Path of a unix socket, instead of host and port"))
         .arg(option("password", "Password [default: that of the configuration]").allow_hyphen_values(true))
-        .arg(
-            option("timeout", "Seconds that each step may take")
-                .value_parser(value_parser!(u64).range(1..=3600))
-                .default_value("5"),
-        )
         .arg(
             Arg::new("config")
                 .long("config")
@@ -254,6 +304,36 @@ fn flags(matches: &ArgMatches) -> Vec<Setting> {
 }
 
 fn probe(name: &str, matches: &ArgMatches, environment: &Environment) -> Result<Probe, String> {
+    let (target, config) = target(matches, environment)?;
+    let readiness = match (name, config.metrics_port) {
+        ("ping", _) | (_, 0) => None,
+        (_, port) => Some((reachable(&config.metrics_bind), port)),
+    };
+    let seconds = matches.get_one::<u64>("timeout").copied().unwrap_or(STEP_SECONDS);
+    Ok(Probe {
+        endpoint: target.endpoint,
+        password: target.password,
+        timeout: Duration::from_secs(seconds),
+        health: (name != "ping").then_some(Health { readiness }),
+    })
+}
+
+fn cluster_call(matches: &ArgMatches, environment: &Environment) -> Result<Call, String> {
+    let Some((name, matches)) = matches.subcommand() else {
+        return Err(String::from("cluster: what is to be done is missing; expected status, drain or wait"));
+    };
+    let (target, _) = target(matches, environment)?;
+    let number = |name: &str| matches.get_one::<u64>(name).copied().unwrap_or(1);
+    let task = match name {
+        "drain" => Task::Drain { node: matches.get_one::<String>("NODE").cloned().unwrap_or_default() },
+        "wait" => Task::Wait { size: number("size") as usize, limit: Duration::from_secs(number("timeout")) },
+        _ => Task::Status { json: matches.get_flag("json") },
+    };
+    Ok(Call { target, task })
+}
+
+/// How to reach the server that flags or the configuration tell of; each step has the usual limit.
+fn target(matches: &ArgMatches, environment: &Environment) -> Result<(Target, Config), String> {
     let path = file_of(matches, environment);
     let config = sources::load(path.as_deref(), &environment.settings, &[])?;
     let given = |name: &str| matches.get_one::<String>(name).cloned();
@@ -263,20 +343,15 @@ fn probe(name: &str, matches: &ArgMatches, environment: &Environment) -> Result<
         Some(config.unixsocket.clone()).filter(|path| !path.is_empty() && config.port == 0 && !by_name)
     });
     let host = host.unwrap_or_else(|| reachable(&config.bind));
-    let readiness = match (name, config.metrics_port) {
-        ("ping", _) | (_, 0) => None,
-        (_, port) => Some((reachable(&config.metrics_bind), port)),
-    };
-    let seconds = matches.get_one::<u64>("timeout").copied().unwrap_or(5);
-    Ok(Probe {
+    let target = Target {
         endpoint: match socket {
             Some(path) => Endpoint::Unix(PathBuf::from(path)),
             None => Endpoint::Tcp(host, port.unwrap_or(config.port)),
         },
         password: given("password").unwrap_or_else(|| String::from(config.requirepass.expose())),
-        timeout: Duration::from_secs(seconds),
-        health: (name != "ping").then_some(Health { readiness }),
-    })
+        timeout: Duration::from_secs(STEP_SECONDS),
+    };
+    Ok((target, config))
 }
 
 /// An address at which a server on this machine that listens on `addresses` can be reached.

@@ -27,6 +27,7 @@ fn run() -> Result<(), String> {
     match cli::parse(std::env::args_os(), std::env::vars_os())? {
         Invocation::Print(text) => print(&text),
         Invocation::Probe(probe) => print(probe.run()?),
+        Invocation::Cluster(call) => print(&call.run()?),
         Invocation::Serve(config) => serve(Arc::new(config)),
     }
 }

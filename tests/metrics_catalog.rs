@@ -3,7 +3,9 @@
 mod support;
 
 use larder::metrics::catalog::METRICS;
-use larder::metrics::exporter::{DatabaseSample, Exporter, Sample, WorkerSample};
+use larder::metrics::exporter::{
+    ClusterCounts, ClusterSample, DatabaseSample, Exporter, Sample, WorkerSample,
+};
 use larder::metrics::process::CpuSeconds;
 use larder::metrics::workers::{Totals, WorkerStats};
 use std::collections::HashMap;
@@ -42,6 +44,21 @@ fn sample() -> Sample {
         cpu: CpuSeconds { user: 1.5, system: 0.25 },
         clients_max: 10_000,
         slowlog_len: 5,
+        cluster: Some(ClusterSample {
+            members: 3,
+            members_alive: 2,
+            serving: true,
+            leads: true,
+            slots_owned: 5461,
+            lease_seconds: 1.5,
+            counts: ClusterCounts {
+                leases_refused: 4,
+                redirects: 17,
+                gossip_received_bytes: 5_000_000_001,
+                ..ClusterCounts::default()
+            },
+            ..ClusterSample::default()
+        }),
     }
 }
 
@@ -98,10 +115,22 @@ fn numbers_arrive() {
         ("larder_command_duration_seconds_bucket{command=\"get\",le=\"0.000032\"}", 2.0),
         ("larder_uptime_seconds", 12.5),
         ("larder_cpu_seconds_total{mode=\"system\"}", 0.25),
+        ("larder_cluster_members_alive", 2.0),
+        ("larder_cluster_serving", 1.0),
+        ("larder_cluster_slots_owned", 5461.0),
+        ("larder_cluster_lease_seconds", 1.5),
+        ("larder_cluster_leases_total{outcome=\"refused\"}", 4.0),
+        ("larder_cluster_refused_commands_total{reason=\"moved\"}", 17.0),
+        ("larder_cluster_gossip_bytes_total{direction=\"received\"}", 5_000_000_001.0),
     ] {
         assert_eq!(series.get(name), Some(&number), "{name}\n{page}");
     }
     assert!(!page.contains("command=\"ping\""), "a command that was never used has no series");
+    let alone = Exporter::new().render(&Sample { cluster: None, ..sample() });
+    assert!(
+        !alone.contains("larder_cluster_"),
+        "a server that is no member has none of the cluster's series"
+    );
 }
 
 /// Asks Prometheus's linter about `page`; nothing where it is not installed.

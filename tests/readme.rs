@@ -11,8 +11,12 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use support::server::Server;
 use support::tool;
+
+/// Taken while the file is read or written: the tests of this program run side by side.
+static README: Mutex<()> = Mutex::new(());
 
 fn readme() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md")
@@ -30,6 +34,7 @@ fn between<'a>(text: &'a str, part: &str) -> (usize, &'a str) {
 
 #[track_caller]
 fn hold(part: &str, expected: &str) {
+    let _alone = README.lock().unwrap_or_else(PoisonError::into_inner);
     let text = fs::read_to_string(readme()).unwrap_or_else(|error| panic!("README.md: {error}"));
     let (start, found) = between(&text, part);
     if found == expected {
@@ -103,7 +108,10 @@ fn its_shell_lines_work() {
     if !tool::is_installed("redis-cli", &["--version"]) {
         return;
     }
-    let text = fs::read_to_string(readme()).unwrap_or_else(|error| panic!("README.md: {error}"));
+    let text = {
+        let _alone = README.lock().unwrap_or_else(PoisonError::into_inner);
+        fs::read_to_string(readme()).unwrap_or_else(|error| panic!("README.md: {error}"))
+    };
     let server = Server::start(&[]);
     let mut others = Vec::new();
     for line in shell_lines(&text) {

@@ -4,24 +4,47 @@
 //! a few numbers takes; it never waits for more than one lock at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::lock::Mutex;
+use crate::command::cluster::slots_of;
 use crate::command::table;
 use crate::config::Config;
 use crate::config::choices::EvictionPolicy;
 use crate::hub::Hub;
-use crate::metrics::exporter::{DatabaseSample, Exporter, Sample, WorkerSample};
+use crate::hub::cluster::{ClusterCounters, Phase};
+use crate::metrics::exporter::{
+    ClusterCounts, ClusterSample, DatabaseSample, Exporter, Sample, WorkerSample,
+};
 use crate::metrics::process;
 use crate::metrics::workers::Totals;
 use crate::server::http::{Http, Page, Ready};
 use crate::server::listener::Bound;
 use crate::store::keyspace::Keyspace;
 
-/// Serves the HTTP port, if one was bound, for a server that serves already. It is ready until it is ordered to stop.
+/// Serves the HTTP port, if one was bound, for a server that serves already.
 pub fn start(hub: &Arc<Hub>, bound: Vec<Bound>) -> Result<Option<Http>, String> {
     let for_ready = Arc::clone(hub);
-    let ready: Ready = Arc::new(move || for_ready.orders.shutdown().is_none());
+    let ready: Ready = Arc::new(move || readiness(&for_ready));
     Http::start(bound, page(hub), ready)
+}
+
+/// Whether clients should be sent here: not to a server that was ordered to stop, nor to a member of a cluster that has
+/// not joined, holds no lease, or gives its slots away. The error says why not.
+pub fn readiness(hub: &Hub) -> Result<(), String> {
+    if hub.orders.shutdown().is_some() {
+        return Err("stopping".to_owned());
+    }
+    if !hub.cluster.is_on() {
+        return Ok(());
+    }
+    let vitals = hub.cluster.vitals();
+    let phase = match vitals.phase {
+        Phase::Serving if hub.cluster.routes.is_leased(hub.clock.boot_ns()) => return Ok(()),
+        Phase::Serving => "no lease",
+        other => other.name(),
+    };
+    Err(if vitals.why.is_empty() { phase.to_owned() } else { format!("{phase}: {}", vitals.why) })
 }
 
 /// Makes the page for Prometheus out of the state of `hub` at each call.
@@ -61,6 +84,51 @@ fn sample(hub: &Hub, ledger: &Mutex<Ledger>, names: &Arc<[String]>) -> Sample {
         cpu: process::cpu_seconds(),
         clients_max: config.maxclients,
         slowlog_len: hub.slowlog.entries() as u64,
+        cluster: hub.cluster.is_on().then(|| cluster(hub)),
+    }
+}
+
+fn cluster(hub: &Hub) -> ClusterSample {
+    let (view, vitals) = (hub.cluster.routes.view(), hub.cluster.vitals());
+    let now_ns = hub.clock.boot_ns();
+    let left_ns = hub.cluster.routes.lease_until_ns().saturating_sub(now_ns);
+    ClusterSample {
+        members: view.table.members.len() as u64,
+        members_alive: 1 + vitals.peers.iter().filter(|peer| peer.alive).count() as u64,
+        serving: left_ns > 0,
+        leads: vitals.leader == Some(vitals.me),
+        term: vitals.term,
+        version: view.table.version,
+        generation: view.table.generation.into(),
+        slots_owned: slots_of(&view.table, view.me).into(),
+        lease_seconds: left_ns as f64 / 1e9,
+        moves_active: view.table.moves.len() as u64,
+        counts: counts(&hub.cluster.counters),
+    }
+}
+
+fn counts(counters: &ClusterCounters) -> ClusterCounts {
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    ClusterCounts {
+        leases_granted: of(&counters.leases_granted),
+        leases_refused: of(&counters.leases_refused),
+        leases_expired: of(&counters.leases_expired),
+        grants_given: of(&counters.grants_given),
+        nodes_given_up: of(&counters.nodes_given_up),
+        leaderships: of(&counters.leaderships),
+        redirects: of(&counters.redirects),
+        crossslots: of(&counters.crossslots),
+        refusals: of(&counters.refusals),
+        holds: of(&counters.holds),
+        moves_committed: of(&counters.moves_committed),
+        moves_cancelled: of(&counters.moves_cancelled),
+        moved_keys: of(&counters.moved_keys),
+        moved_bytes: of(&counters.moved_bytes),
+        gossip_sent_messages: of(&counters.gossip_sent_messages),
+        gossip_received_messages: of(&counters.gossip_received_messages),
+        gossip_sent_bytes: of(&counters.gossip_sent_bytes),
+        gossip_received_bytes: of(&counters.gossip_received_bytes),
+        peer_messages_dropped: of(&counters.peer_messages_dropped),
     }
 }
 

@@ -41,7 +41,8 @@ pub struct Health {
     pub readiness: Option<(String, u16)>,
 }
 
-trait Stream: Read + Write {}
+/// What bytes are sent over.
+pub trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
 impl Probe {
@@ -73,7 +74,8 @@ impl Probe {
     }
 }
 
-fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, String> {
+/// Connects to the first of the host's addresses that answers; every later step has the same time limit.
+pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, String> {
     let cannot = |why: &dyn std::fmt::Display| format!("cannot connect to {host}:{port}: {why}");
     let addresses = (host, port).to_socket_addrs().map_err(|error| cannot(&error))?;
     let mut last = cannot(&"no address");
@@ -91,7 +93,8 @@ fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, String
     Err(last)
 }
 
-fn connect_unix(path: &PathBuf, timeout: Duration) -> Result<UnixStream, String> {
+/// Connects to a unix socket; every later step has the same time limit.
+pub fn connect_unix(path: &PathBuf, timeout: Duration) -> Result<UnixStream, String> {
     UnixStream::connect(path)
         .and_then(|stream| {
             stream.set_read_timeout(Some(timeout))?;
@@ -135,7 +138,16 @@ fn ready(host: &str, port: u16, timeout: Duration) -> Result<(), String> {
     if status.split(' ').nth(1) == Some("200") {
         return Ok(());
     }
-    Err(format!("the server is not ready: {status}"))
+    Err(format!("the server is not ready: {}", reason(&mut stream).unwrap_or(status)))
+}
+
+/// What the page says behind its header.
+fn reason(stream: &mut impl BufRead) -> Option<String> {
+    let mut body = String::new();
+    stream.take(LINE_BYTES_MAX).read_to_string(&mut body).ok()?;
+    let (_, body) = body.split_once("\r\n\r\n")?;
+    let why = body.strip_prefix("not ready: ")?.trim();
+    Some(why.to_owned())
 }
 
 #[cfg(test)]
@@ -197,6 +209,10 @@ mod tests {
         let unready = answering("HTTP/1.1 503 Service Unavailable\r\n\r\n");
         let why = health(answering("+PONG\r\n"), Some(unready)).run().expect_err("not ready");
         assert!(why.contains("503"), "{why}");
+        let unready =
+            answering("HTTP/1.1 503 Service Unavailable\r\nx: y\r\n\r\nnot ready: seeking: nobody\n");
+        let why = health(answering("+PONG\r\n"), Some(unready)).run().expect_err("not ready");
+        assert_eq!(why, "the server is not ready: seeking: nobody");
     }
 
     #[test]

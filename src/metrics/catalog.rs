@@ -86,6 +86,32 @@ catalog! {
     WORKER_COMMANDS = Counter "larder_worker_commands_total" ["worker"] "Commands that a worker executed.";
     WORKER_CONNECTIONS = Gauge "larder_worker_connections" ["worker"] "Connections that a worker serves.";
     SLOWLOG_LENGTH = Gauge "larder_slowlog_length" [] "Entries in the slow log.";
+    CLUSTER_MEMBERS = Gauge "larder_cluster_members" [] "Members of the cluster by the slot table (members of a cluster only, like all that follow).";
+    CLUSTER_MEMBERS_ALIVE = Gauge "larder_cluster_members_alive" [] "Members that this node hears of, itself among them.";
+    CLUSTER_SERVING = Gauge "larder_cluster_serving" [] "Whether this node holds a lease and answers commands on keys: 1 or 0.";
+    CLUSTER_LEADER = Gauge "larder_cluster_leader" [] "Whether this node leads those who vote on the slot table: 1 or 0.";
+    CLUSTER_TERM = Gauge "larder_cluster_term" [] "Term of the leader.";
+    CLUSTER_VERSION = Gauge "larder_cluster_table_version" [] "Version of the slot table that this node goes by.";
+    CLUSTER_GENERATION = Gauge "larder_cluster_table_generation" [] "Times that the cluster was formed anew by an operator.";
+    CLUSTER_SLOTS = Gauge "larder_cluster_slots_owned" [] "Slots that this node owns.";
+    CLUSTER_LEASE = Gauge "larder_cluster_lease_seconds" [] "Time until this node's lease ends unless it is renewed.";
+    CLUSTER_LEASES = Counter "larder_cluster_leases_total" ["outcome"]
+        "Leases of this node: granted, refused (or not answered), expired.";
+    CLUSTER_GRANTS = Counter "larder_cluster_grants_total" [] "Leases that this node granted to others and itself, as leader.";
+    CLUSTER_GIVEN_UP = Counter "larder_cluster_nodes_given_up_total" [] "Nodes whose slots this node gave to others, as leader.";
+    CLUSTER_LEADERSHIPS = Counter "larder_cluster_leaderships_total" [] "Times that this node became leader.";
+    CLUSTER_REFUSED = Counter "larder_cluster_refused_commands_total" ["reason"]
+        "Commands answered by MOVED (moved), CROSSSLOT (crossslot) or CLUSTERDOWN (down).";
+    CLUSTER_HELD = Counter "larder_cluster_held_commands_total" [] "Commands that waited for a slot whose last keys were on their way.";
+    CLUSTER_MOVING = Gauge "larder_cluster_moves_active" [] "Moves of slots under way in the whole cluster.";
+    CLUSTER_MOVES = Counter "larder_cluster_moves_total" ["outcome"]
+        "Moves that this node was the source of: committed or cancelled.";
+    CLUSTER_MOVED_KEYS = Counter "larder_cluster_moved_keys_total" [] "Keys that this node sent to the new owners of their slots.";
+    CLUSTER_MOVED_BYTES = Counter "larder_cluster_moved_bytes_total" [] "Bytes that this node sent to the new owners of slots.";
+    CLUSTER_GOSSIP_MESSAGES = Counter "larder_cluster_gossip_messages_total" ["direction"] "Messages of gossip: sent or received.";
+    CLUSTER_GOSSIP_BYTES = Counter "larder_cluster_gossip_bytes_total" ["direction"] "Bytes of gossip: sent or received.";
+    CLUSTER_DROPPED = Counter "larder_cluster_dropped_messages_total" []
+        "Messages of other nodes that were dropped: unreadable, of another cluster, or not with its secret.";
 }
 
 #[cfg(test)]

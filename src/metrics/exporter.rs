@@ -79,6 +79,78 @@ pub struct Sample {
     pub clients_max: u64,
     /// Entries in the slow log.
     pub slowlog_len: u64,
+    /// The cluster, if the server is a member of one.
+    pub cluster: Option<ClusterSample>,
+}
+
+/// A member's view of its cluster at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClusterSample {
+    /// Members by the slot table.
+    pub members: u64,
+    /// Members heard of, this one among them.
+    pub members_alive: u64,
+    /// Whether a lease is held and commands on keys are answered.
+    pub serving: bool,
+    /// Whether this node is the leader.
+    pub leads: bool,
+    /// The leader's term.
+    pub term: u64,
+    /// Version of the slot table.
+    pub version: u64,
+    /// Generation of the slot table.
+    pub generation: u64,
+    /// Slots that this node owns.
+    pub slots_owned: u64,
+    /// Seconds until the lease ends.
+    pub lease_seconds: f64,
+    /// Moves under way in the whole cluster.
+    pub moves_active: u64,
+    /// Counts so far: of commands that were redirected and the like.
+    pub counts: ClusterCounts,
+}
+
+/// What a member has counted since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClusterCounts {
+    /// Leases granted to this node.
+    pub leases_granted: u64,
+    /// Leases refused to this node.
+    pub leases_refused: u64,
+    /// Leases of this node that ran out.
+    pub leases_expired: u64,
+    /// Leases that this node granted.
+    pub grants_given: u64,
+    /// Nodes given up.
+    pub nodes_given_up: u64,
+    /// Times that this node became leader.
+    pub leaderships: u64,
+    /// Commands answered by MOVED.
+    pub redirects: u64,
+    /// Commands answered by CROSSSLOT.
+    pub crossslots: u64,
+    /// Commands answered by CLUSTERDOWN.
+    pub refusals: u64,
+    /// Commands that waited for a held slot.
+    pub holds: u64,
+    /// Moves carried out.
+    pub moves_committed: u64,
+    /// Moves given up.
+    pub moves_cancelled: u64,
+    /// Keys sent.
+    pub moved_keys: u64,
+    /// Bytes sent in moves.
+    pub moved_bytes: u64,
+    /// Messages of gossip sent.
+    pub gossip_sent_messages: u64,
+    /// Messages of gossip received.
+    pub gossip_received_messages: u64,
+    /// Bytes of gossip sent.
+    pub gossip_sent_bytes: u64,
+    /// Bytes of gossip received.
+    pub gossip_received_bytes: u64,
+    /// Messages of other nodes that were dropped.
+    pub peer_messages_dropped: u64,
 }
 
 /// Makes pages; keeps the recorder that it makes them with.
@@ -120,6 +192,10 @@ impl Exporter {
         self.set_server(sample);
         self.set_traffic(&sample.totals);
         self.set_commands(sample);
+        if let Some(cluster) = &sample.cluster {
+            self.set_cluster(cluster);
+            self.set_cluster_counts(&cluster.counts);
+        }
         let mut page = Page::after(self.handle.render());
         append_seconds(&mut page, sample);
         append_durations(&mut page, sample);
@@ -174,6 +250,53 @@ impl Exporter {
             let number = number.to_string();
             self.counter(&catalog::WORKER_COMMANDS, &[&number], worker.commands);
             self.gauge(&catalog::WORKER_CONNECTIONS, &[&number], worker.connections as f64);
+        }
+    }
+
+    fn set_cluster(&self, cluster: &ClusterSample) {
+        for (metric, number) in [
+            (&catalog::CLUSTER_MEMBERS, cluster.members),
+            (&catalog::CLUSTER_MEMBERS_ALIVE, cluster.members_alive),
+            (&catalog::CLUSTER_SERVING, cluster.serving.into()),
+            (&catalog::CLUSTER_LEADER, cluster.leads.into()),
+            (&catalog::CLUSTER_TERM, cluster.term),
+            (&catalog::CLUSTER_VERSION, cluster.version),
+            (&catalog::CLUSTER_GENERATION, cluster.generation),
+            (&catalog::CLUSTER_SLOTS, cluster.slots_owned),
+            (&catalog::CLUSTER_MOVING, cluster.moves_active),
+        ] {
+            self.gauge(metric, &[], number as f64);
+        }
+        self.gauge(&catalog::CLUSTER_LEASE, &[], cluster.lease_seconds);
+    }
+
+    fn set_cluster_counts(&self, counts: &ClusterCounts) {
+        for (metric, count) in [
+            (&catalog::CLUSTER_GRANTS, counts.grants_given),
+            (&catalog::CLUSTER_GIVEN_UP, counts.nodes_given_up),
+            (&catalog::CLUSTER_LEADERSHIPS, counts.leaderships),
+            (&catalog::CLUSTER_HELD, counts.holds),
+            (&catalog::CLUSTER_MOVED_KEYS, counts.moved_keys),
+            (&catalog::CLUSTER_MOVED_BYTES, counts.moved_bytes),
+            (&catalog::CLUSTER_DROPPED, counts.peer_messages_dropped),
+        ] {
+            self.counter(metric, &[], count);
+        }
+        for (metric, label, count) in [
+            (&catalog::CLUSTER_LEASES, "granted", counts.leases_granted),
+            (&catalog::CLUSTER_LEASES, "refused", counts.leases_refused),
+            (&catalog::CLUSTER_LEASES, "expired", counts.leases_expired),
+            (&catalog::CLUSTER_REFUSED, "moved", counts.redirects),
+            (&catalog::CLUSTER_REFUSED, "crossslot", counts.crossslots),
+            (&catalog::CLUSTER_REFUSED, "down", counts.refusals),
+            (&catalog::CLUSTER_MOVES, "committed", counts.moves_committed),
+            (&catalog::CLUSTER_MOVES, "cancelled", counts.moves_cancelled),
+            (&catalog::CLUSTER_GOSSIP_MESSAGES, "sent", counts.gossip_sent_messages),
+            (&catalog::CLUSTER_GOSSIP_MESSAGES, "received", counts.gossip_received_messages),
+            (&catalog::CLUSTER_GOSSIP_BYTES, "sent", counts.gossip_sent_bytes),
+            (&catalog::CLUSTER_GOSSIP_BYTES, "received", counts.gossip_received_bytes),
+        ] {
+            self.counter(metric, &[label], count);
         }
     }
 

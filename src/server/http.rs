@@ -36,8 +36,8 @@ use crate::server::listener::{self, Bound};
 /// Makes the page for Prometheus; called once for each request to `/metrics`, on the HTTP thread.
 pub type Page = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// Whether the server takes requests; called once for each request to `/readyz`.
-pub type Ready = Arc<dyn Fn() -> bool + Send + Sync>;
+/// Whether the server takes requests, and if not, why, in one line; called once for each request to `/readyz`.
+pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -200,8 +200,10 @@ fn answer(method: &Method, path: &str, page: &Page, ready: &Ready) -> Response<F
     match path {
         "/metrics" => response(StatusCode::OK, EXPOSITION, page()),
         "/healthz" => response(StatusCode::OK, TEXT, "alive\n".to_owned()),
-        "/readyz" if ready() => response(StatusCode::OK, TEXT, "ready\n".to_owned()),
-        "/readyz" => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n".to_owned()),
+        "/readyz" => match ready() {
+            Ok(()) => response(StatusCode::OK, TEXT, "ready\n".to_owned()),
+            Err(why) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n")),
+        },
         "/" => response(StatusCode::OK, HTML, INDEX.to_owned()),
         _ => response(StatusCode::NOT_FOUND, TEXT, "not here; see /\n".to_owned()),
     }
@@ -229,7 +231,8 @@ mod tests {
     fn started(ready: &Arc<AtomicBool>) -> (Http, SocketAddr) {
         let page: Page = Arc::new(|| "larder_up 1\n".to_owned());
         let flag = Arc::clone(ready);
-        let ready: Ready = Arc::new(move || flag.load(Ordering::Relaxed));
+        let ready: Ready =
+            Arc::new(move || if flag.load(Ordering::Relaxed) { Ok(()) } else { Err("no lease".to_owned()) });
         let local = BindAddress::parse("127.0.0.1").expect("an address");
         let bound = listener::bind_one(local, 0, 16).expect("a free port").expect("loopback exists");
         let http = Http::serving(vec![bound], page, ready).expect("a thread");
@@ -269,7 +272,11 @@ mod tests {
         assert!(metrics.contains("content-type: text/plain; version=0.0.4"), "{metrics}");
         assert!(get(address, "/metrics?x=1").starts_with("HTTP/1.1 200 "));
         assert!(get(address, "/healthz").ends_with("alive\n"));
-        assert!(get(address, "/readyz").starts_with("HTTP/1.1 503 "));
+        let unready = get(address, "/readyz");
+        assert!(
+            unready.starts_with("HTTP/1.1 503 ") && unready.ends_with("not ready: no lease\n"),
+            "{unready}"
+        );
         ready.store(true, Ordering::Relaxed);
         assert!(get(address, "/readyz").starts_with("HTTP/1.1 200 "));
         assert!(get(address, "/").contains("href=\"/metrics\""));
