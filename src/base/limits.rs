@@ -155,3 +155,33 @@ pub const CLUSTER_LOG_MAX: usize = 65_536;
 pub const CLUSTER_RAFT_MESSAGE_MAX_BYTES: usize = PEER_CONTROL_MAX_BYTES;
 /// Largest file that is read as the cluster's state.
 pub const CLUSTER_STATE_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Longest message of gossip: what chitchat makes fits a datagram.
+pub const GOSSIP_MESSAGE_MAX_BYTES: usize = 64 * 1024;
+/// Compressed blocks in a message of gossip; each unfolds to 64 KiB at most.
+pub const GOSSIP_BLOCKS_MAX: usize = 64;
+/// Messages of gossip that have come in and wait.
+pub const GOSSIP_INBOX_MAX: usize = 256;
+/// How often a node gossips.
+pub const GOSSIP_PERIOD_MS: u64 = 200;
+/// In clusters of more nodes than this, each opens fewer exchanges, so that what gossip costs a node stays as it is.
+pub const GOSSIP_FULL_NODES: u64 = 33;
+/// A node that was not heard of for this long is forgotten; half of it, and others are told no more of it.
+pub const GOSSIP_DEAD_KEPT_MS: u64 = 3_600_000;
+/// Longest text that a node may say of itself in one value.
+pub const GOSSIP_VALUE_MAX_BYTES: usize = 255;
+/// Seeds that are tried at once while nobody is known.
+pub const GOSSIP_SEEDS_TRIED: usize = 16;
+/// A seed is tried this often once others are known, so that parts that lost each other meet again.
+pub const GOSSIP_SEED_PERIOD_MS: u64 = 2000;
+/// Names among the seeds at most.
+pub const SEEDS_MAX: usize = 64;
+/// Addresses that the seeds resolve to at most.
+pub const SEED_ADDRESSES_MAX: usize = CLUSTER_NODES_MAX;
+/// How often seeds are resolved while the node belongs to no cluster.
+pub const SEEDS_JOINING_MS: u64 = 5000;
+/// How often seeds are resolved afterwards.
+pub const SEEDS_JOINED_MS: u64 = 60_000;
+/// First and longest pause after seeds of which one did not resolve.
+pub const SEEDS_BACKOFF_MS: std::ops::RangeInclusive<u64> = 500..=30_000;
+/// A name that takes longer to resolve is given up.
+pub const SEEDS_RESOLVE_MS: u64 = 5000;

@@ -6,9 +6,13 @@
 
 pub mod fault;
 pub mod frame;
+pub mod gossip;
+pub mod gossip_wire;
 pub mod link;
+pub mod member;
 pub mod net;
 mod outgoing;
 pub mod raft;
 pub mod secure;
+pub mod seeds;
 mod serving;
