@@ -8,6 +8,7 @@ use crate::config::{Config, store::Listener};
 use std::fs::OpenOptions;
 use std::io;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
@@ -17,7 +18,7 @@ use tracing_subscriber::{Layer, Registry};
 /// Changes the level of the running log.
 #[derive(Clone, Debug)]
 pub struct LogControl {
-    level: reload::Handle<LevelFilter, Registry>,
+    level: reload::Handle<Targets, Registry>,
 }
 
 impl LogControl {
@@ -63,13 +64,18 @@ pub fn start(config: &Config) -> Result<LogControl, String> {
     Ok(LogControl { level })
 }
 
-fn filter(level: LogLevel) -> LevelFilter {
-    match level {
-        LogLevel::Debug => LevelFilter::TRACE,
-        LogLevel::Verbose => LevelFilter::DEBUG,
-        LogLevel::Notice => LevelFilter::INFO,
-        LogLevel::Warning => LevelFilter::WARN,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Nothing => LevelFilter::OFF,
-    }
+/// Libraries that log each message that fails; what matters of it is said by those who use them.
+const TALKATIVE: &[&str] = &["openraft", "chitchat"];
+
+fn filter(level: LogLevel) -> Targets {
+    let (ours, theirs) = match level {
+        LogLevel::Debug => (LevelFilter::TRACE, LevelFilter::INFO),
+        LogLevel::Verbose => (LevelFilter::DEBUG, LevelFilter::OFF),
+        LogLevel::Notice => (LevelFilter::INFO, LevelFilter::OFF),
+        LogLevel::Warning => (LevelFilter::WARN, LevelFilter::OFF),
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::OFF),
+        LogLevel::Nothing => (LevelFilter::OFF, LevelFilter::OFF),
+    };
+    let filter = Targets::new().with_default(ours);
+    TALKATIVE.iter().fold(filter, |filter, library| filter.with_target(*library, theirs))
 }

@@ -6,6 +6,7 @@
 //!
 //! Format: magic, format version (u32, little endian), the state by postcard, FNV-1a of all that (u64, little endian).
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use crate::base::limits::{CLUSTER_LOG_MAX, CLUSTER_STATE_MAX_BYTES};
 use crate::cluster::id::NodeId;
 use crate::cluster::table::{Change, Table};
 
-use super::types::{Entry, LogId, SnapshotMeta, Vote};
+use super::types::{Entry, LogId, Membership, SnapshotMeta, Vote};
 
 /// Name of the file within the data directory.
 pub const STATE_FILE: &str = "cluster.state";
@@ -71,6 +72,19 @@ impl State {
     /// The last entry, in the log or before it.
     pub fn last(&self) -> Option<LogId> {
         self.log.last().map(|entry| entry.log_id).or(self.purged)
+    }
+
+    /// Begins with this node as the only voter and `table` as what it has agreed on.
+    pub fn found_alone(&mut self, table: Table) {
+        let vote = Vote::new(1, self.node);
+        let last = LogId::new(vote.leader_id, 0);
+        let alone = openraft::Membership::new_with_defaults(vec![BTreeSet::from([self.node])], []);
+        let meta =
+            SnapshotMeta { last_log_id: Some(last), last_membership: Membership::new(Some(last), alone) };
+        self.vote = Some(vote);
+        self.purged = Some(last);
+        self.committed = Some(last);
+        self.kept = Some(Kept { meta, table });
     }
 
     fn validate(&self) -> Result<(), &'static str> {

@@ -236,6 +236,10 @@ impl Agreement {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
             Err(error) => return Err(format!("the voters cannot begin: {error}")),
         }
+        self.until_leader().await
+    }
+
+    async fn until_leader(&self) -> Result<(), String> {
         let mut status = self.status();
         let leads = status.wait_for(|status| status.is_leader);
         match tokio::time::timeout(2 * self.shared.timing.node_timeout(), leads).await {
@@ -319,22 +323,22 @@ impl Agreement {
         table.validate()?;
         let replacing = self.shared.replacing.lock().await;
         let generation = self.generation().max(table.generation).saturating_add(1);
-        self.replace(generation).await?;
-        drop(replacing);
-        self.initialise(&[self.shared.id]).await?;
+        let mut reformed = Table::default();
         let change = Change::Reform { generation, table: Box::new(table) };
-        match self.propose(change).await {
-            Ok(Ok(_)) => Ok(generation),
-            other => Err(format!("the table was not taken over: {other:?}")),
-        }
+        reformed.apply(&change).map_err(|refusal| format!("the table cannot go on: {refusal:?}"))?;
+        self.replace(generation, Some(reformed)).await?;
+        drop(replacing);
+        self.until_leader().await?;
+        Ok(generation)
     }
 
-    /// Stops the core and starts one of a later generation. The caller holds `replacing`.
-    async fn replace(&self, generation: u32) -> Result<(), String> {
+    /// Stops the core and starts one of a later generation, in which this node alone votes if it brings a table. The
+    /// caller holds `replacing`.
+    async fn replace(&self, generation: u32, table: Option<Table>) -> Result<(), String> {
         let shared = &self.shared;
         let old = self.raft();
         let _ = self.scoped(old.shutdown()).await;
-        shared.storage.begin_generation(generation).await.map_err(|error| error.to_string())?;
+        shared.storage.begin_generation(generation, table).await.map_err(|error| error.to_string())?;
         let parts = Parts {
             id: shared.id,
             storage: &shared.storage,

@@ -66,6 +66,6 @@ impl Agreement {
         if generation <= self.generation() {
             return Ok(());
         }
-        self.replace(generation).await
+        self.replace(generation, None).await
     }
 }

@@ -62,6 +62,7 @@ pub(super) fn watch(
             let failed = next.failure.is_some();
             status.send_if_modified(|status| {
                 let differs = *status != next;
+                tell(status, &next, &storage);
                 *status = next;
                 differs
             });
@@ -76,6 +77,25 @@ pub(super) fn watch(
         }
     };
     tokio::spawn(task).abort_handle()
+}
+
+/// Logs what an operator wants to know of a change.
+fn tell(before: &Status, now: &Status, storage: &Storage) {
+    match (before.leader, now.leader) {
+        (Some(was), None) if now.is_voter => {
+            tracing::warn!("the voters' leader, node {}, is not heard any more", was.short());
+        }
+        (was, Some(is)) if was != Some(is) || before.term != now.term => {
+            tracing::info!("node {} leads the voters, term {}", is.short(), now.term);
+        }
+        _ => {}
+    }
+    // A failure of the storage has had its line.
+    if let Some(failure) = &now.failure
+        && storage.failure().is_none()
+    {
+        tracing::error!("this node votes no more: {failure}");
+    }
 }
 
 /// Periods without a message after which a leader counts as silent: one leader's lease in all.

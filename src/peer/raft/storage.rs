@@ -19,6 +19,7 @@ use openraft::{OptionalSend, RaftSnapshotBuilder};
 
 use crate::base::lock::Mutex;
 use crate::cluster::id::NodeId;
+use crate::cluster::table::Table;
 
 use super::file::{Kept, State, StateFile, encode};
 use super::types::{Entry, LogId, TypeConfig, Vote};
@@ -98,13 +99,18 @@ impl Storage {
         Ok(*count)
     }
 
-    /// Forgets log, vote and table, and goes on as a node that never took part in `generation`.
-    pub(super) async fn begin_generation(&self, generation: u32) -> io::Result<()> {
+    /// Forgets log, vote and table, and goes on as a node that never took part in `generation`; or, given a table, as its
+    /// only voter with that table agreed on. What was before stays in the file until all of that is.
+    pub(super) async fn begin_generation(&self, generation: u32, table: Option<Table>) -> io::Result<()> {
         let count = {
             let mut guard = self.shared.state.lock();
             let (state, count) = &mut *guard;
-            *state =
+            let mut next =
                 State { node: state.node, incarnation: state.incarnation, generation, ..State::default() };
+            if let Some(table) = table {
+                next.found_alone(table);
+            }
+            *state = next;
             *count += 1;
             *count
         };
@@ -282,7 +288,7 @@ pub struct Keeper {
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Keeper {
-    type SnapshotData = Box<crate::cluster::table::Table>;
+    type SnapshotData = Box<Table>;
 
     async fn build_snapshot(&mut self) -> Result<super::machine::Snapshot, io::Error> {
         // Not flushed: in the file the log still reaches back far enough, until the write that drops it brings the table.
