@@ -148,3 +148,24 @@ fn a_voter_whose_disk_fails_steps_down() {
         next.propose(Change::Join(member(21))).await.expect("agreed").expect("fits");
     });
 }
+
+#[test]
+fn a_reform_survives_a_restart() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let reformed = run(async {
+        let net = Net::founded(4, 3, 3).await;
+        let newest = (*table(&net.leader().await)).clone();
+        let survivor = net.open(open(dir.path(), 1).expect("a file")).await;
+        assert_eq!(survivor.reform(newest).await, Ok(1));
+        net.kill(survivor.id()).await;
+        table(&survivor).digest()
+    });
+    run(async {
+        let again = Net::new(5).open(open(dir.path(), 2).expect("a file")).await;
+        again.status().wait_for(|status| status.is_leader).await.expect("it leads alone");
+        again.confirm().await.expect("it leads");
+        assert_eq!(table(&again).digest(), reformed);
+        assert_eq!(again.status().borrow().generation, 1);
+        again.propose(Change::Join(member(9))).await.expect("agreed").expect("fits");
+    });
+}
