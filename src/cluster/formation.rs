@@ -4,12 +4,13 @@
 //! a promise, and founds the cluster when enough have promised. A node promises to one asker at a time, itself included,
 //! and only these free it:
 //! - the asker gives its round up: it sees a lower id, or a founded cluster;
-//! - the asker's id is seen with a later incarnation: its process is gone, and had it founded, it would say so;
+//! - a later process of the asker's id, which has the disk of the one before, says that nothing was founded;
 //! - the asker keeps nothing on disk, is not seen, and another process is at its address (or that address is no seed's
-//!   any more for [`Settings::patience_ms`]): what it knew is gone with it.
+//!   any more for [`Settings::patience_ms`]): what it knew is gone with it. Others may know that it founded, so that the
+//!   promises of this node count like forgotten ones from then on.
 //!
 //! What is enough, when `expect` nodes are to come:
-//! - promises that outlast a restart (the node has a data directory): from `expect` nodes, after
+//! - promises that outlast restarts (asker and giver have a data directory): from `expect` nodes, after
 //!   [`Settings::patience_ms`] from a majority of them, and from a majority of the seeds. Any two such sets share a node,
 //!   and that node promises once;
 //! - promises that a restart forgets count for that only when nobody is missing: `expect` nodes, every seed among them.
@@ -17,6 +18,8 @@
 //!   second cluster with those who were cut off from the first.
 //!
 //! What no protocol can tell from a first start is that every seed forgot all and is cut off from everyone who remembers.
+//!
+//! `tests/model/cold_start.rs` explores these rules and shows that each is needed.
 //!
 //! A pure state machine: time, the view of others and messages in, [`Output`]s out. Messages may be lost, repeated,
 //! delayed and reordered. It holds at most one promise a node that it sees, and never answers a message with more than
@@ -91,7 +94,7 @@ pub enum Message {
         incarnation: u64,
         /// In which round.
         round: u64,
-        /// Whether the promise outlasts the process that gives it.
+        /// Whether the promise outlasts both processes.
         durable: bool,
     },
     /// Frees from a promise: the asker will never count it.
@@ -114,9 +117,17 @@ pub struct Sender {
     pub address: SocketAddr,
 }
 
+/// What the next process of a node must know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    held: Option<Held>,
+    /// Whether it ever took a promise back without the asker's word: that asker may have founded.
+    doubtful: bool,
+}
+
 /// To whom a node has promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+struct Held {
     asker: NodeId,
     incarnation: u64,
     round: u64,
@@ -124,11 +135,21 @@ pub struct Held {
     durable: bool,
 }
 
+impl Held {
+    /// Whether what `asker` says of this process and round of its means that it counts no earlier promise. Only on the
+    /// same disk does a later process know that.
+    fn is_ended_by(&self, asker: NodeId, incarnation: u64, round: u64) -> bool {
+        let later_process = incarnation > self.incarnation && self.durable;
+        let same_process = incarnation == self.incarnation && round >= self.round;
+        asker == self.asker && (same_process || later_process)
+    }
+}
+
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Put this on disk, where there is one, before anything that follows; the next process starts with it.
-    Remember(Option<Held>),
+    Remember(Memory),
     /// Send a message; it may be lost.
     Send {
         /// Which node.
@@ -163,7 +184,7 @@ pub struct Formation {
     asker_seen_ms: u64,
     /// Rounds that this process began.
     rounds: u64,
-    held: Option<Held>,
+    memory: Memory,
     /// Who promised in the current round, and whether durably; nothing while this node does not ask.
     promises: Option<BTreeMap<NodeId, bool>>,
     done: bool,
@@ -171,14 +192,14 @@ pub struct Formation {
 
 impl Formation {
     /// The start of a process at `now_ms`, with what the process before was last told to remember.
-    pub fn new(me: Settings, remembered: Option<Held>, now_ms: u64) -> Self {
+    pub fn new(me: Settings, remembered: Memory, now_ms: u64) -> Self {
         Self {
             me,
             started_ms: now_ms,
             retry_at_ms: now_ms,
             asker_seen_ms: now_ms,
             rounds: 0,
-            held: remembered,
+            memory: remembered,
             promises: None,
             done: false,
         }
@@ -200,7 +221,7 @@ impl Formation {
         let lowest = self.is_lowest(view);
         if self.promises.is_some() && !lowest {
             self.give_up(view, &mut out);
-        } else if self.promises.is_none() && lowest && self.held.is_none() {
+        } else if self.promises.is_none() && lowest && self.memory.held.is_none() {
             self.begin(now_ms, &mut out);
         }
         self.repeat(now_ms, view, &mut out);
@@ -236,10 +257,7 @@ impl Formation {
                 }
             }
             Message::Release { incarnation, round } => {
-                let freed = |held: &Held| {
-                    held.asker == from.id && (held.incarnation, held.round) <= (incarnation, round)
-                };
-                if self.held.as_ref().is_some_and(freed) {
+                if self.memory.held.is_some_and(|held| held.is_ended_by(from.id, incarnation, round)) {
                     self.hold(None, &mut out);
                 }
             }
@@ -259,7 +277,7 @@ impl Formation {
         if !missing.is_empty() {
             text.push_str(&format!(", no node at the seeds {}", missing.join(" ")));
         }
-        match (&self.promises, self.held) {
+        match (&self.promises, self.memory.held) {
             (Some(promises), _) => text.push_str(&format!(", {} have promised", promises.len() + 1)),
             (None, Some(held)) => {
                 text.push_str(&format!(", promised to {} at {}", held.asker.short(), held.address));
@@ -284,10 +302,15 @@ impl Formation {
     }
 
     fn hold(&mut self, held: Option<Held>, out: &mut Vec<Output>) {
-        if self.held != held {
-            self.held = held;
-            out.push(Output::Remember(held));
+        if self.memory.held != held {
+            self.memory.held = held;
+            out.push(Output::Remember(self.memory));
         }
+    }
+
+    /// Whether a promise of this node to an asker that is `durable` or not can count for a majority.
+    fn outlasts(&self, durable: bool) -> bool {
+        durable && self.me.durable && !self.memory.doubtful
     }
 
     /// Begins a round, by promising to itself.
@@ -313,17 +336,17 @@ impl Formation {
     }
 
     fn asked(&mut self, now_ms: u64, view: View<'_>, asked: Held, out: &mut Vec<Output>) {
+        if founded(view).is_some() {
+            return;
+        }
         if self.promises.is_some() && asked.asker < self.me.id {
             self.give_up(view, out);
         }
         self.forget_the_gone(now_ms, view, out);
-        let accept = match self.held {
+        let accept = match self.memory.held {
             None => true,
-            // A later round of the same asker: it has given the earlier one up.
-            Some(held) => {
-                held.asker == asked.asker
-                    && (held.incarnation, held.round) <= (asked.incarnation, asked.round)
-            }
+            // The same round, or a later one of an asker that has given the earlier one up.
+            Some(held) => held.is_ended_by(asked.asker, asked.incarnation, asked.round),
         };
         if accept {
             self.asker_seen_ms = now_ms;
@@ -333,29 +356,31 @@ impl Formation {
     }
 
     fn send_promise(&self, held: Held, out: &mut Vec<Output>) {
-        let Held { asker, incarnation, round, address, .. } = held;
-        let message = Message::Promise { incarnation, round, durable: self.me.durable };
+        let Held { asker, incarnation, round, address, durable } = held;
+        let message = Message::Promise { incarnation, round, durable: self.outlasts(durable) };
         out.push(Output::Send { to: asker, address, message });
     }
 
-    /// Forgets the promise to an asker whose process is certainly gone.
+    /// Forgets the promise to an asker whose process, and all it knew, is certainly gone. One that has a disk is asked
+    /// instead, by repeating the promise.
     fn forget_the_gone(&mut self, now_ms: u64, view: View<'_>, out: &mut Vec<Output>) {
-        let Some(held) = self.held else {
+        let Some(held) = self.memory.held else {
             return;
         };
-        let gone = if held.asker == self.me.id {
-            self.promises.is_none()
-        } else if let Some(peer) = view.peers.iter().find(|peer| peer.id == held.asker) {
+        if held.asker == self.me.id {
+            if self.promises.is_none() {
+                self.hold(None, out);
+            }
+        } else if view.peers.iter().any(|peer| peer.id == held.asker) {
             self.asker_seen_ms = now_ms;
-            peer.incarnation > held.incarnation
-        } else {
+        } else if !held.durable {
             let replaced = view.peers.iter().any(|peer| peer.address == held.address);
             let unseen_ms = now_ms.saturating_sub(self.asker_seen_ms);
             let moved = !self.seeds(view).contains(&held.address) && unseen_ms >= self.me.patience_ms;
-            !held.durable && (replaced || moved)
-        };
-        if gone {
-            self.hold(None, out);
+            if replaced || moved {
+                self.memory.doubtful = true;
+                self.hold(None, out);
+            }
         }
     }
 
@@ -366,7 +391,7 @@ impl Formation {
             return;
         }
         self.retry_at_ms = now_ms + self.me.retry_ms;
-        match (&self.promises, self.held) {
+        match (&self.promises, self.memory.held) {
             (Some(promises), _) => {
                 let message = Message::Ask { round: self.rounds, durable: self.me.durable };
                 for peer in view.peers.iter().filter(|peer| !promises.contains_key(&peer.id)) {
@@ -387,7 +412,7 @@ impl Formation {
             return;
         };
         // Only who is still seen counts: a process that is gone can neither vote nor keep its word.
-        let mut promised = vec![(self.me.id, self.me.address, self.me.durable)];
+        let mut promised = vec![(self.me.id, self.me.address, self.outlasts(self.me.durable))];
         promised.extend(
             view.peers
                 .iter()

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::{Formation, Held, Message, Output, Peer, Sender, Settings, View};
+use super::{Formation, Memory, Message, Output, Peer, Sender, Settings, View};
 use super::{PATIENCE_MS, RETRY_MS, voters_for};
 use crate::base::rng::Rng;
 use crate::cluster::id::{ClusterId, NodeId};
@@ -17,7 +17,7 @@ struct Node {
     id: NodeId,
     incarnation: u64,
     /// What outlasts the process if `durable`.
-    remembered: Option<Held>,
+    remembered: Memory,
     cluster: Option<ClusterId>,
     /// None while the node is down.
     process: Option<Formation>,
@@ -71,8 +71,15 @@ impl World {
         };
         for (place, &durable) in durable.iter().enumerate() {
             let (address, id) = (address(place), NodeId::default());
-            let node =
-                Node { address, durable, id, incarnation: 0, remembered: None, cluster: None, process: None };
+            let node = Node {
+                address,
+                durable,
+                id,
+                incarnation: 0,
+                remembered: Memory::default(),
+                cluster: None,
+                process: None,
+            };
             world.nodes.push(node);
             world.start(place);
         }
@@ -86,7 +93,7 @@ impl World {
             self.ids += 1;
             // Restarts draw ids from below and above those of others.
             let number = if self.ids <= 10 { self.ids } else { 1_000 - self.rng.below(2) * 900 - self.ids };
-            (node.id, node.remembered, node.cluster) = (id(number), None, None);
+            (node.id, node.remembered, node.cluster) = (id(number), Memory::default(), None);
         }
         let settings = Settings {
             id: node.id,
@@ -137,7 +144,7 @@ impl World {
         for output in outputs {
             let node = &mut self.nodes[place];
             match output {
-                Output::Remember(held) => node.remembered = held,
+                Output::Remember(memory) => node.remembered = memory,
                 Output::Join { cluster } => node.cluster = Some(cluster),
                 Output::Initialise { voters, members } => {
                     assert_eq!(voters[0], node.id);
@@ -284,15 +291,15 @@ fn a_promise_outlasts_its_giver_and_ends_with_its_asker() {
         let mut world = World::new(&[durable; 3], 3, 9);
         world.stop(2);
         world.run_ms(2_000);
-        assert_eq!(world.nodes[1].remembered.map(|held| held.asker), Some(id(1)));
+        assert_eq!(world.nodes[1].remembered.held.map(|held| held.asker), Some(id(1)));
         // Both restart: what is on disk holds the second until the first says that it is another process.
         world.stop(0);
         world.stop(1);
         world.start(1);
-        let held = world.nodes[1].remembered;
+        let held = world.nodes[1].remembered.held;
         assert_eq!(held.is_some(), durable);
         world.run_ms(2_000);
-        assert_eq!(world.nodes[1].remembered.map(|held| held.asker == id(1)).unwrap_or(false), durable);
+        assert_eq!(world.nodes[1].remembered.held.map(|held| held.asker == id(1)).unwrap_or(false), durable);
         world.start(0);
         world.start(2);
         world.run_ms(3_000);
