@@ -6,7 +6,7 @@ use std::path::Path;
 use larder::base::rng::Rng;
 use larder::cluster::id::{ClusterId, NodeId};
 use larder::cluster::table::Change;
-use larder::peer::raft::{ProposeError, STATE_FILE, Storage, check_state_file, identity};
+use larder::peer::raft::{ProposeError, STATE_FILE, Storage, check_state_body, check_state_file, identity};
 
 use crate::net::{Net, TIMEOUT, converge, member, run, table, until};
 
@@ -168,4 +168,14 @@ fn a_reform_survives_a_restart() {
         assert_eq!(again.status().borrow().generation, 1);
         again.propose(Change::Join(member(9))).await.expect("agreed").expect("fits");
     });
+}
+
+#[test]
+fn a_log_that_ends_where_numbers_end_is_refused() {
+    // Node, incarnation, generation, no vote, nothing committed; purged up to term 1 of node 2.., index 2^64 - 1.
+    let mut body = [[1; 20].as_slice(), &[1, 0, 0, 0, 1, 1], &[2; 20], &[0xff; 9], &[1, 0, 0]].concat();
+    let error = check_state_body(&body).expect_err("nothing can follow it");
+    assert!(error.contains("no end"), "{error}");
+    body.splice(46..56, [5]);
+    assert!(check_state_body(&body).expect_err("no table").contains("does not reach back"));
 }

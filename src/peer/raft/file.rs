@@ -33,6 +33,9 @@ const HEAD_BYTES: usize = MAGIC.len() + 4;
 /// Checksum.
 const TAIL_BYTES: usize = 8;
 
+/// Highest index and term that are believed.
+pub(super) const COUNT_MAX: u64 = u64::MAX / 2;
+
 /// A table as of an entry of the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Kept {
@@ -66,7 +69,7 @@ pub(super) struct State {
 impl State {
     /// Index of the first entry of the log.
     pub fn first(&self) -> u64 {
-        self.purged.as_ref().map_or(0, |purged| purged.index + 1)
+        self.purged.as_ref().map_or(0, |purged| purged.index.saturating_add(1))
     }
 
     /// The last entry, in the log or before it.
@@ -88,6 +91,9 @@ impl State {
     }
 
     fn validate(&self) -> Result<(), &'static str> {
+        if [self.purged, self.committed].into_iter().flatten().any(|id| !is_countable(&id)) {
+            return Err("its log has no end");
+        }
         let mut last = self.purged;
         for (entry, index) in self.log.iter().zip(self.first()..) {
             if entry.log_id.index != index || Some(entry.log_id) <= last {
@@ -107,6 +113,11 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// Whether terms and indexes can be counted on from this entry: no cluster lives to see others.
+pub(super) fn is_countable(id: &LogId) -> bool {
+    id.index <= COUNT_MAX && id.leader_id.term <= COUNT_MAX
 }
 
 /// Whether an entry can be taken in: a change that carries a table must carry a sound one, a list of voters is not empty.

@@ -22,7 +22,7 @@ use crate::base::limits::{CLUSTER_LOG_BATCH, CLUSTER_RAFT_MESSAGE_MAX_BYTES};
 use crate::cluster::id::NodeId;
 use crate::cluster::table::Table;
 
-use super::file::is_sound;
+use super::file::{COUNT_MAX, is_countable, is_sound};
 use super::machine::Snapshot;
 use super::types::{LogId, SnapshotMeta, TypeConfig, Vote};
 
@@ -84,7 +84,9 @@ impl Request {
                     last = Some(entry.log_id);
                     follows && is_sound(entry) && entry.log_id.leader_id <= append.vote.leader_id
                 });
-                let knows = |id: &Option<LogId>| id.is_none_or(|id| id.leader_id <= append.vote.leader_id);
+                let knows = |id: &Option<LogId>| {
+                    id.is_none_or(|id| is_countable(&id) && id.leader_id <= append.vote.leader_id)
+                };
                 is_leader(&append.vote, from)
                     && follow
                     && append.entries.len() <= CLUSTER_LOG_BATCH
@@ -92,11 +94,14 @@ impl Request {
                     && knows(&append.leader_commit)
             }
             Self::Vote(request) | Self::PreVote(request) => {
-                !request.vote.committed && request.vote.leader_id.node_id == from
+                !request.vote.committed
+                    && request.vote.leader_id.term <= COUNT_MAX
+                    && request.vote.leader_id.node_id == from
+                    && request.last_log_id.is_none_or(|id| is_countable(&id))
             }
             Self::Snapshot { vote, meta, table } => {
                 is_leader(vote, from)
-                    && meta.last_log_id.is_some_and(|id| id.leader_id <= vote.leader_id)
+                    && meta.last_log_id.is_some_and(|id| is_countable(&id) && id.leader_id <= vote.leader_id)
                     && *meta.last_membership.log_id() <= meta.last_log_id
                     && table.validate().is_ok()
             }
@@ -106,7 +111,7 @@ impl Request {
 }
 
 fn is_leader(vote: &Vote, node: NodeId) -> bool {
-    vote.committed && vote.leader_id.node_id == node
+    vote.committed && vote.leader_id.term <= COUNT_MAX && vote.leader_id.node_id == node
 }
 
 /// Reads a message; never panics, whatever the bytes are.
