@@ -1,8 +1,9 @@
 //! Models of the cluster's rules, explored state by state: with all rules nothing bad may be reachable, and without any
 //! one of them something bad must be, or the model sees nothing.
 //!
-//! Bounded here, so that all of it takes seconds: the first [`STATES_MAX`] states of each, breadth first. All states, to a
-//! number of ticks of the clock (3 lets a lease run out), by
+//! Bounded here, so that all of it takes seconds: the first [`STATES_MAX`] states of each, breadth first. All states, to
+//! a number of ticks of the clock, by the command below. 0 took four minutes for leases and moves: 40.5 million states,
+//! none of them bad. 3 lets a lease run out; that was not run to its end.
 //! ```text
 //! LARDER_MODEL_DEPTH=3 cargo test --profile checks --test model -- --nocapture --test-threads 1 all_rules
 //! ```
@@ -138,7 +139,6 @@ fn cold_start_founds_one_with_all_rules() {
     all(DISKS, 3, 0, 2);
     all(DISKS, 1, 1, 1);
     all(NO_DISKS, 3, 1, 1);
-    all(NO_DISKS, 1, 2, 1);
     all(MIXED, 1, 1, 1);
     let model = ColdStart {
         without: None,

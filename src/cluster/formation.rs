@@ -18,6 +18,8 @@
 //!   second cluster with those who were cut off from the first.
 //!
 //! What no protocol can tell from a first start is that every seed forgot all and is cut off from everyone who remembers.
+//! Nor does this help a cluster without disks of which most have restarted: the model finds that a second can be founded
+//! while one node still remembers the first, which by then has no majority and is past saving.
 //!
 //! `tests/model/cold_start.rs` explores these rules and shows that each is needed.
 //!
@@ -411,6 +413,9 @@ impl Formation {
         let Some(promises) = &self.promises else {
             return;
         };
+        if founded(view).is_some() {
+            return;
+        }
         // Only who is still seen counts: a process that is gone can neither vote nor keep its word.
         let mut promised = vec![(self.me.id, self.me.address, self.outlasts(self.me.durable))];
         promised.extend(
