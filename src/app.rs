@@ -1,5 +1,6 @@
 //! Composes the server from its parts and runs it; the only place that knows all of them.
 
+pub mod cluster;
 pub mod scrape;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub fn run(store: Arc<ConfigStore>) -> Result<(), String> {
     let http_port = Http::bind(&config)?;
     let server = Server::start(Arc::clone(&hub), &config)?;
     let http = scrape::start(&hub, http_port)?;
+    cluster::start(&hub, &config, server.local_addrs())?;
     tracing::info!(
         addresses = ?server.local_addrs(),
         threads = hub.workers.len(),

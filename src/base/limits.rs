@@ -185,3 +185,5 @@ pub const SEEDS_JOINED_MS: u64 = 60_000;
 pub const SEEDS_BACKOFF_MS: std::ops::RangeInclusive<u64> = 500..=30_000;
 /// A name that takes longer to resolve is given up.
 pub const SEEDS_RESOLVE_MS: u64 = 5000;
+/// Messages about the cold start that may wait; more are lost, and sent again.
+pub const CLUSTER_HEEDED_MAX: usize = 1024;

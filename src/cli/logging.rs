@@ -65,7 +65,7 @@ pub fn start(config: &Config) -> Result<LogControl, String> {
 }
 
 /// Libraries that log each message that fails; what matters of it is said by those who use them.
-const TALKATIVE: &[&str] = &["openraft", "chitchat"];
+const TALKATIVE: &[&str] = &["openraft", "chitchat", "hickory_resolver", "hickory_net", "hickory_proto"];
 
 fn filter(level: LogLevel) -> Targets {
     let (ours, theirs) = match level {

@@ -5,7 +5,7 @@
 //! by less than a tenth (R4). A new leader knows of no grants of its predecessors and therefore waits the whole time for
 //! everybody, from the moment at which it began to lead. All times are nanoseconds of the leader's own steady clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::id::NodeId;
 use super::table::{Member, Table};
@@ -19,6 +19,8 @@ const MARGIN_NS: u64 = 50_000_000;
 pub struct Grants {
     lease_ns: u64,
     granted: BTreeMap<NodeId, Grant>,
+    /// Processes that are being given up: none of them is granted a lease again, for its slots may be gone any moment.
+    condemned: BTreeSet<(NodeId, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +32,7 @@ struct Grant {
 impl Grants {
     /// The grants of a leadership that begins at `now_ns`: everybody in the table may hold a lease from before.
     pub fn begin(table: &Table, lease_ns: u64, now_ns: u64) -> Self {
-        let mut grants = Self { lease_ns, granted: BTreeMap::new() };
+        let mut grants = Self { lease_ns, granted: BTreeMap::new(), condemned: BTreeSet::new() };
         grants.follow(table, now_ns);
         grants
     }
@@ -45,13 +47,26 @@ impl Grants {
         self.lease_ns + self.lease_ns / 10 + MARGIN_NS
     }
 
-    /// Notes that a process is granted a lease in an answer that leaves at `now_ns`.
-    pub fn grant(&mut self, member: &Member, now_ns: u64) {
+    /// Notes that a process is granted a lease in an answer that leaves at `now_ns`; false if it may not be.
+    #[must_use]
+    pub fn grant(&mut self, member: &Member, now_ns: u64) -> bool {
+        if self.condemned.contains(&(member.id, member.incarnation)) {
+            return false;
+        }
         self.granted.insert(member.id, Grant { incarnation: member.incarnation, at_ns: now_ns });
+        true
+    }
+
+    /// Processes to be given up at `now_ns`. From here on they are granted nothing until the table has let them go.
+    pub fn condemn(&mut self, now_ns: u64) -> Vec<(NodeId, u64)> {
+        let overdue: Vec<_> = self.overdue(now_ns).collect();
+        self.condemned.extend(&overdue);
+        overdue
     }
 
     /// Takes members in that are new, as if granted now, and forgets those that are gone.
     pub fn follow(&mut self, table: &Table, now_ns: u64) {
+        self.condemned.retain(|(id, incarnation)| table.process(*id, *incarnation).is_some());
         self.granted.retain(|id, grant| table.process(*id, grant.incarnation).is_some());
         for member in &table.members {
             self.granted.entry(member.id).or_insert(Grant { incarnation: member.incarnation, at_ns: now_ns });
@@ -59,7 +74,7 @@ impl Grants {
     }
 
     /// Processes whose leases have certainly run out.
-    pub fn overdue(&self, now_ns: u64) -> impl Iterator<Item = (NodeId, u64)> + '_ {
+    fn overdue(&self, now_ns: u64) -> impl Iterator<Item = (NodeId, u64)> + '_ {
         let patience_ns = self.patience_ns();
         self.granted
             .iter()
@@ -81,10 +96,26 @@ mod tests {
         let mut grants = Grants::begin(&table, LEASE_NS, 100);
         let patience_ns = LEASE_NS + LEASE_NS / 10 + MARGIN_NS;
         assert_eq!(grants.overdue(99 + patience_ns).count(), 0, "a new leader waits for everybody");
-        grants.grant(&member(1), 1_000);
+        assert!(grants.grant(&member(1), 1_000));
         let overdue: Vec<_> = grants.overdue(100 + patience_ns).collect();
         assert_eq!(overdue, [(member(0).id, 1)]);
         assert_eq!(grants.overdue(1_000 + patience_ns).count(), 2);
+    }
+
+    #[test]
+    fn a_process_that_is_being_given_up_is_granted_nothing() {
+        let mut table = table_of(2);
+        let mut grants = Grants::begin(&table, LEASE_NS, 0);
+        assert!(grants.grant(&member(0), LEASE_NS));
+        assert_eq!(grants.condemn(2 * LEASE_NS), [(member(1).id, 1)]);
+        assert!(!grants.grant(&member(1), 2 * LEASE_NS), "its slots may be gone");
+        table
+            .apply(&super::super::table::Change::Leave { id: member(1).id, incarnation: 1 })
+            .expect("a member");
+        grants.follow(&table, 2 * LEASE_NS);
+        table.apply(&super::super::table::Change::Join(member(1))).expect("it comes back");
+        grants.follow(&table, 2 * LEASE_NS);
+        assert!(grants.grant(&member(1), 2 * LEASE_NS));
     }
 
     #[test]

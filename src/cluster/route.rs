@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -120,6 +120,8 @@ pub struct Routes {
     served: Box<[AtomicU64]>,
     /// End of the lease on the clock that counts suspended time; `u64::MAX` where there is no cluster.
     lease_until_ns: AtomicU64,
+    /// Whether slots are held because they are about to be handed over.
+    holding: AtomicBool,
     view: RwLock<Arc<View>>,
 }
 
@@ -139,6 +141,7 @@ impl Routes {
             clustered,
             served: (0..WORDS).map(|_| AtomicU64::new(bits)).collect(),
             lease_until_ns: AtomicU64::new(bits),
+            holding: AtomicBool::new(false),
             view: RwLock::new(Arc::new(View::new(Arc::default(), NodeId::default()))),
         }
     }
@@ -160,6 +163,18 @@ impl Routes {
     #[inline]
     pub fn is_leased(&self, boot_ns: u64) -> bool {
         boot_ns < self.lease_until_ns.load(Ordering::Acquire)
+    }
+
+    /// Whether slots are held because they are about to be handed over: a command that changes all keys of the node
+    /// waits, lest the change be lost between the two owners. To be asked under all shards' locks.
+    #[inline]
+    pub fn is_holding(&self) -> bool {
+        self.holding.load(Ordering::Acquire)
+    }
+
+    /// Says whether slots are held; to be said before they are [withdrawn](Self::withdraw).
+    pub fn set_holding(&self, holding: bool) {
+        self.holding.store(holding, Ordering::Release);
     }
 
     /// The end of the lease, in ns of the clock that counts suspended time.

@@ -140,18 +140,24 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
 /// It is not: the error says where it is, or the command is marked as held.
 #[inline]
 pub fn still_here(cx: &mut Cx<'_>) -> Result<(), Error> {
-    match cx.slot {
-        Some(slot) if !cx.hub.cluster.routes.serves(slot) => {
+    let stop = match cx.slot {
+        Some(slot) if cx.hub.cluster.routes.serves(slot) => return Ok(()),
+        Some(slot) => {
             cx.data.unlock();
-            match route::stop(cx.hub, cx.session, slot, cx.now_ms) {
-                Stop::Refused(error) => Err(error),
-                Stop::Held => {
-                    cx.held = true;
-                    Err(Error::SlotNotServed)
-                }
-            }
+            route::stop(cx.hub, cx.session, slot, cx.now_ms)
         }
-        _ => Ok(()),
+        None if cx.worker.clustered && route::waits_for_hand_over(cx.hub, cx.entry) => {
+            cx.data.unlock();
+            route::hold(cx.hub, cx.session, cx.now_ms)
+        }
+        None => return Ok(()),
+    };
+    match stop {
+        Stop::Refused(error) => Err(error),
+        Stop::Held => {
+            cx.held = true;
+            Err(Error::SlotNotServed)
+        }
     }
 }
 

@@ -60,6 +60,9 @@ pub fn admit(
         return Err(Error::ClusterDown.into());
     }
     worker.state.touched = true;
+    if slot.is_none() && waits_for_hand_over(&worker.hub, entry) {
+        return Err(hold(&worker.hub, session, worker.state.now_ms));
+    }
     match slot {
         Some(slot) if !worker.hub.cluster.routes.serves(slot) => {
             Err(stop(&worker.hub, session, slot, worker.state.now_ms))
@@ -86,18 +89,30 @@ pub fn stop(hub: &Hub, session: &mut Session, slot: Slot, now_ms: u64) -> Stop {
             Stop::Refused(Error::SlotNotServed)
         }
         // It may be served again since it was looked at; then the next try finds out.
-        Place::Held | Place::Here if session.held_since_ms == 0 => {
-            count(&counters.holds);
-            session.held_since_ms = now_ms.max(1);
-            Stop::Held
-        }
-        Place::Held | Place::Here if now_ms < session.held_since_ms + CLUSTER_HOLD_MAX_MS => Stop::Held,
-        Place::Held | Place::Here => {
-            count(&counters.refusals);
-            session.held_since_ms = 0;
-            Stop::Refused(Error::SlotNotServed)
-        }
+        Place::Held | Place::Here => hold(hub, session, now_ms),
     }
+}
+
+/// Whether a command without keys changes all of them while slots are about to be handed over.
+#[inline]
+pub fn waits_for_hand_over(hub: &Hub, entry: &Entry) -> bool {
+    hub.cluster.routes.is_holding() && (entry.spec.has(WRITE) || txn::is_exec(entry))
+}
+
+/// Holds a command back, or refuses it when it has been held for too long.
+#[cold]
+pub fn hold(hub: &Hub, session: &mut Session, now_ms: u64) -> Stop {
+    let counters = &hub.cluster.counters;
+    if session.held_since_ms == 0 {
+        count(&counters.holds);
+        session.held_since_ms = now_ms.max(1);
+    }
+    if now_ms < session.held_since_ms + CLUSTER_HOLD_MAX_MS {
+        return Stop::Held;
+    }
+    count(&counters.refusals);
+    session.held_since_ms = 0;
+    Stop::Refused(Error::SlotNotServed)
 }
 
 /// Whether an error tells a client where to go, or to wait: it reaches the client as it is, even from EXEC.

@@ -125,6 +125,9 @@ fn accept(
                 () = hub.orders.shutdown_ordered(Shutdown::Graceful) => Ok(()),
                 Some(Ok(Err(failed))) = acceptors.join_next() => Err(failed),
             };
+            if outcome.is_ok() {
+                shutdown::leave_cluster(hub).await;
+            }
             acceptors.shutdown().await;
             if outcome.is_err() {
                 hub.orders.shut_down(Shutdown::Immediate);

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use crate::hub::Hub;
 use crate::hub::clients;
+use crate::hub::cluster::Wish;
 use crate::hub::orders::Shutdown;
 
 /// Turns SIGTERM and SIGINT into an order to stop, and a second one into the end of the process (exit code 1). Runs on
@@ -50,6 +51,29 @@ pub fn heed_signals(hub: &Arc<Hub>) -> io::Result<()> {
         });
     })?;
     Ok(())
+}
+
+/// A node of a cluster gives its slots and their keys to the others first, as long as `cluster-drain-timeout` lasts and
+/// nobody is in a hurry; clients are served and told of the new owners meanwhile.
+pub async fn leave_cluster(hub: &Hub) {
+    let patience = Duration::from_secs(hub.config.load().cluster_drain_timeout);
+    if !hub.cluster.is_on() || patience.is_zero() {
+        return;
+    }
+    let outcome = match hub.cluster.wish(Wish::Drain(None)) {
+        Ok(outcome) => outcome,
+        Err(why) => return warn!("leaving the cluster without handing over: {why}"),
+    };
+    tokio::select! {
+        biased;
+        left = timeout(patience, outcome) => match left {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(why))) => warn!("leaving the cluster without handing over: {why}"),
+            Ok(Err(_)) | Err(_) => warn!("leaving the cluster although not all was handed over in time"),
+        },
+        () = hub.orders.shutdown_ordered(Shutdown::Immediate) => {}
+        () = hub.orders.shutdown_aborted() => {}
+    }
 }
 
 /// Ends all connections: those with nothing in hand at once, the others when their replies are written, and what is

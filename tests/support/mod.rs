@@ -10,6 +10,7 @@
 #![allow(dead_code)]
 
 pub mod client;
+pub mod cluster;
 pub mod frame;
 pub mod line;
 pub mod server;

@@ -1,0 +1,217 @@
+//! Cold start: carries out what [`crate::cluster::formation`] decides until there is a cluster to be a member of.
+//!
+//! A promise is on disk before it is given, where there is a data directory.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::frame::PeerHello;
+use super::member::Peer as Heard;
+use super::message::Ask;
+use super::node::Node;
+use super::seeds::Seeds;
+use crate::base::rng::Rng;
+use crate::cluster::formation::{
+    self, Formation, Held, Message, Output, PATIENCE_MS, RETRY_MS, Sender, View,
+};
+use crate::cluster::id::{ClusterId, NodeId};
+use crate::cluster::table::{ClientAddress, Member, Standing};
+
+/// Time between looks at who is there.
+const TURN_MS: u64 = 100;
+/// The file of the promise in the data directory.
+const PROMISE_FILE: &str = "cluster.promise";
+
+/// A message of another node that is starting, and who sent it.
+pub type Heeded = (Sender, Message);
+
+/// Who sent a message, as its link knows it.
+pub fn sender(from: &PeerHello) -> Sender {
+    Sender { id: from.node_id, incarnation: from.incarnation, address: from.peer_addr }
+}
+
+/// What a cold start works with.
+pub struct Start {
+    /// The node.
+    pub node: Arc<Node>,
+    /// Where to look for others.
+    pub seeds: Seeds,
+    /// How many nodes are to found a cluster.
+    pub expect: usize,
+    /// Where the promise is kept.
+    pub dir: Option<PathBuf>,
+    /// Messages of others.
+    pub heard: mpsc::Receiver<Heeded>,
+}
+
+/// Runs until the node knows the table of its cluster.
+///
+/// # Errors
+/// The promise cannot be read or written.
+pub async fn run(mut start: Start) -> Result<(), String> {
+    let node = Arc::clone(&start.node);
+    let member = node.member();
+    let settings = formation::Settings {
+        id: node.id(),
+        incarnation: node.incarnation(),
+        address: member.peer,
+        durable: start.dir.is_some(),
+        expect: start.expect,
+        patience_ms: PATIENCE_MS,
+        retry_ms: RETRY_MS,
+    };
+    let remembered = recall(start.dir.as_deref())?;
+    let now_ms = || node.clock().boot_ns() / 1_000_000;
+    let mut formation = Formation::new(settings, remembered, now_ms());
+    while !node.tables().newest().cluster.is_founded() {
+        let (peers, seeds) = look(&node, &start.seeds);
+        let view = View { peers: &peers, seeds: &seeds };
+        let outputs = match timeout(Duration::from_millis(TURN_MS), start.heard.recv()).await {
+            Ok(Some((from, message))) => formation.receive(now_ms(), view, from, message),
+            Ok(None) | Err(_) => formation.tick(now_ms(), view),
+        };
+        node.explain(formation.waiting_for(view));
+        for output in outputs {
+            carry_out(&start, output).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn carry_out(start: &Start, output: Output) -> Result<(), String> {
+    let node = &start.node;
+    match output {
+        Output::Remember(held) => {
+            remember(start.dir.as_deref(), held).map_err(|error| format!("a promise cannot be kept: {error}"))
+        }
+        Output::Send { to, address, message } => {
+            node.post().learn(to, address);
+            node.post().tell(to, &Ask::Form(message), &[]);
+            Ok(())
+        }
+        Output::Initialise { voters, members } => {
+            found(node, &voters, &members).await;
+            Ok(())
+        }
+        Output::Join { cluster } => {
+            tracing::info!("joining the cluster {cluster}");
+            join(node, cluster).await;
+            Ok(())
+        }
+    }
+}
+
+/// Founds the cluster. It is tried until it succeeds: nobody else can, as all have promised this node.
+async fn found(node: &Arc<Node>, voters: &[NodeId], members: &[NodeId]) {
+    let cluster = ClusterId::random(&mut Rng::from_entropy());
+    tracing::info!(
+        "founding the cluster {cluster} with {} nodes, {} of them voters",
+        members.len(),
+        voters.len()
+    );
+    loop {
+        let view = node.gossip().view().borrow().clone();
+        let known = |id: &NodeId| view.peers.get(id).map(as_member);
+        let mut founders: Vec<Member> =
+            members.iter().filter(|id| **id != node.id()).filter_map(known).collect();
+        founders.push(node.member());
+        match node.agreement().found(voters, cluster, founders).await {
+            Ok(()) => return,
+            Err(why) => {
+                node.explain(format!("the cluster is not founded yet: {why}"));
+                tracing::warn!("the cluster is not founded yet: {why}");
+            }
+        }
+    }
+}
+
+/// Gets the table of a founded cluster from whoever has it.
+async fn join(node: &Arc<Node>, cluster: ClusterId) {
+    while !node.tables().newest().cluster.is_founded() {
+        let view = node.gossip().view().borrow().clone();
+        for peer in view.alive().filter(|peer| peer.member.cluster == cluster) {
+            node.post().learn(peer.id, peer.peer_addr);
+            node.pull(peer.id, (0, 0)).await;
+            if node.tables().newest().cluster.is_founded() {
+                return;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(TURN_MS)).await;
+    }
+}
+
+/// A node that was heard of as the table is to show it.
+pub fn as_member(peer: &Heard) -> Member {
+    Member {
+        id: peer.id,
+        incarnation: peer.incarnation,
+        client: ClientAddress {
+            host: peer.client_addr().ip().to_string(),
+            port: peer.member.client_port,
+            hostname: peer.member.client_hostname.clone(),
+            gateway_port: peer.member.gateway_port,
+        },
+        peer: peer.peer_addr,
+        zone: peer.member.zone.clone(),
+        weight: peer.member.weight,
+        standing: Standing::Active,
+    }
+}
+
+fn look(node: &Arc<Node>, seeds: &Seeds) -> (Vec<formation::Peer>, Vec<std::net::SocketAddr>) {
+    let view = node.gossip().view().borrow().clone();
+    let peer = |peer: &Heard| formation::Peer {
+        id: peer.id,
+        incarnation: peer.incarnation,
+        address: peer.peer_addr,
+        founded: peer.member.cluster.is_founded().then_some(peer.member.cluster),
+    };
+    let peers = view.alive().filter(|peer| peer.id != node.id()).map(peer).collect();
+    let addresses = seeds.addresses().borrow().clone();
+    (peers, addresses)
+}
+
+fn recall(dir: Option<&Path>) -> Result<Option<Held>, String> {
+    let Some(path) = dir.map(|dir| dir.join(PROMISE_FILE)) else { return Ok(None) };
+    match fs::read(&path) {
+        Ok(bytes) => postcard::from_bytes(&bytes).map_err(|_| {
+            format!("{} is no promise of this version: remove the data directory", path.display())
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// Puts the promise on disk: it is small and rare, so the node waits for it.
+fn remember(dir: Option<&Path>, held: Option<Held>) -> io::Result<()> {
+    let Some(dir) = dir else { return Ok(()) };
+    let bytes = postcard::to_allocvec(&held).map_err(io::Error::other)?;
+    let (path, fresh) = (dir.join(PROMISE_FILE), dir.join(format!("{PROMISE_FILE}.new")));
+    let mut file = File::create(&fresh)?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, &path)?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{recall, remember};
+
+    #[test]
+    fn a_promise_is_recalled_as_it_was_given() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(recall(Some(dir.path())).expect("nothing yet"), None);
+        remember(Some(dir.path()), None).expect("written");
+        assert_eq!(recall(Some(dir.path())).expect("read"), None);
+        std::fs::write(dir.path().join(super::PROMISE_FILE), [9; 40]).expect("written");
+        assert!(recall(Some(dir.path())).is_err());
+        assert_eq!(recall(None).expect("no directory"), None);
+    }
+}

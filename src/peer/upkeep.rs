@@ -1,0 +1,282 @@
+//! Small standing duties of a node: being in the table as it is, hearing where others are, cleaning up, showing how it
+//! stands, and carrying out operators' wishes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
+
+use super::member::{MemberState, Peer};
+use super::message::{Answer, Ask};
+use super::node::Node;
+use crate::cluster::id::NodeId;
+use crate::cluster::table::{Change, Refusal, Standing};
+use crate::hub::cluster::{MoveVitals, PeerVitals, Phase, Vitals, Wish, WishInHand, count};
+
+/// Longest time between looks at whether the table shows this node as it is.
+const MEMBER_MS: u64 = 1_000;
+/// Time between pictures of how the node stands.
+const VITALS_MS: u64 = 100;
+/// Longest that a node which leaves waits for another to vote in its place.
+const REPLACED_MS: u64 = 5_000;
+/// Pause between steps of cleaning up: each takes some 100 µs.
+const CLEAN_PAUSE_MS: u64 = 1;
+/// Steps of cleaning up between pauses.
+const CLEAN_STEPS: usize = 4;
+
+/// Sees to it that the table has this process, with its present addresses and weight.
+pub async fn be_member(node: Arc<Node>) {
+    loop {
+        drop(timeout(Duration::from_millis(MEMBER_MS), node.join.notified()).await);
+        let table = node.tables().newest();
+        let member = node.member();
+        if !table.cluster.is_founded() || node.has_left() || table.member(node.id()) == Some(&member) {
+            continue;
+        }
+        match node.propose(Change::Join(member)).await {
+            Ok(Ok(version)) => tracing::info!("in the table since version {version}"),
+            Ok(Err(Refusal::NoChange)) => node.refresh_table().await,
+            Ok(Err(refusal)) => {
+                node.explain(format!("the cluster does not take this node in: {refusal:?}"));
+                tracing::warn!("the cluster does not take this node in: {refusal:?}");
+            }
+            Err(()) => tracing::debug!("nobody who leads has answered yet"),
+        }
+    }
+}
+
+/// Notes where other nodes are, and fetches a table that one of them says is newer.
+pub async fn listen(node: Arc<Node>) {
+    let mut view = node.gossip().view();
+    loop {
+        let present = view.borrow_and_update().clone();
+        let table = node.tables().newest();
+        for peer in present.alive() {
+            node.post().learn(peer.id, peer.peer_addr);
+        }
+        node.post().forget(|id| table.member(*id).is_some() || present.peers.contains_key(id));
+        let stamp = |peer: &Peer| (peer.member.table_generation as u32, peer.member.table_version);
+        let newest = present.alive().max_by_key(|peer| stamp(peer));
+        if let Some(peer) = newest.filter(|peer| {
+            table.cluster.is_founded() && peer.member.cluster == table.cluster && stamp(peer) > table.stamp()
+        }) {
+            node.pull(peer.id, table.stamp()).await;
+        }
+        if view.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Empties slots of what is no longer theirs, in small steps.
+pub async fn clean(node: Arc<Node>) {
+    loop {
+        node.ground().stale.notified().await;
+        let mut steps = 0;
+        while node.ground().clean_step() {
+            steps += 1;
+            match steps % CLEAN_STEPS {
+                0 => sleep(Duration::from_millis(CLEAN_PAUSE_MS)).await,
+                _ => yield_now().await,
+            }
+        }
+    }
+}
+
+/// Keeps the picture of how the node stands up to date.
+pub async fn show(node: Arc<Node>) {
+    let mut before = Phase::Seeking;
+    loop {
+        let vitals = vitals(&node);
+        let phase = vitals.phase;
+        if phase != before {
+            let why = if vitals.why.is_empty() { String::new() } else { format!(": {}", vitals.why) };
+            match phase {
+                Phase::Unleased if matches!(before, Phase::Seeking | Phase::Joining) => {
+                    tracing::info!("a member; waiting for a lease{why}");
+                }
+                Phase::Unleased => {
+                    count(&node.hub().cluster.counters.leases_expired);
+                    tracing::warn!(
+                        "the lease ran out; no data command is answered until there is a new one{why}"
+                    );
+                }
+                _ => tracing::info!(
+                    "{} at table version {}{why}",
+                    phase.name(),
+                    node.tables().newest().version
+                ),
+            }
+            before = phase;
+        }
+        announce(&node, &vitals);
+        node.hub().cluster.set_vitals(vitals);
+        sleep(Duration::from_millis(VITALS_MS)).await;
+    }
+}
+
+/// Tells others how far this node is: which table it has, of which cluster.
+fn announce(node: &Arc<Node>, vitals: &Vitals) {
+    let (generation, version) = node.tables().newest().stamp();
+    node.gossip().update(|member| {
+        member.cluster = vitals.cluster;
+        member.table_generation = u64::from(generation);
+        member.table_version = version;
+        member.leader = vitals.leader;
+        member.state = match vitals.phase {
+            Phase::Serving => MemberState::Serving,
+            Phase::Draining | Phase::Left => MemberState::Draining,
+            _ => MemberState::Joining,
+        };
+    });
+}
+
+fn vitals(node: &Arc<Node>) -> Vitals {
+    let table = node.ground().table();
+    let status = node.agreement().status().borrow().clone();
+    let view = node.gossip().view().borrow().clone();
+    let leased = node.hub().cluster.routes.is_leased(node.clock().boot_ns());
+    let known = table.process(node.id(), node.incarnation());
+    let phase = match known {
+        _ if node.has_left() => Phase::Left,
+        None if table.cluster.is_founded() => Phase::Joining,
+        None => Phase::Seeking,
+        Some(_) if !leased => Phase::Unleased,
+        Some(member) if member.standing == Standing::Draining => Phase::Draining,
+        Some(_) => Phase::Serving,
+    };
+    let now_ms = node.clock().wall_ms();
+    let peers = view.peers.values().filter(|peer| peer.id != node.id()).map(|peer| PeerVitals {
+        id: peer.id,
+        alive: peer.alive,
+        linked: peer.alive,
+        heard_ms: if peer.alive { now_ms } else { 0 },
+        version: peer.member.table_version,
+    });
+    Vitals {
+        me: node.id(),
+        incarnation: node.incarnation(),
+        cluster: table.cluster,
+        phase,
+        why: if phase == Phase::Serving { String::new() } else { node.reason() },
+        leader: status.leader.or_else(|| node.leader_heard_of()),
+        voters: if status.is_voter { status.voters } else { node.voters_heard_of() },
+        term: status.term,
+        peers: peers.collect(),
+        moves: moves(node),
+    }
+}
+
+fn moves(node: &Arc<Node>) -> Vec<MoveVitals> {
+    let table = node.ground().table();
+    let leaving = node.departures().progress();
+    let coming = node.arrivals().progress();
+    let own = table.moves.iter().filter(|movement| movement.from == node.id() || movement.to == node.id());
+    own.map(|movement| {
+        let outgoing = movement.from == node.id();
+        let sent = leaving.get(&movement.id);
+        let got = coming.iter().find(|progress| progress.id == movement.id);
+        MoveVitals {
+            id: movement.id,
+            slots: (movement.start, movement.end),
+            peer: if outgoing { movement.to } else { movement.from },
+            outgoing,
+            keys: sent.map(|sent| sent.keys).or(got.map(|got| got.keys)).unwrap_or(0),
+            bytes: sent.map(|sent| sent.bytes).or(got.map(|got| got.bytes)).unwrap_or(0),
+            began_ms: sent.map_or(0, |sent| sent.began_ms),
+        }
+    })
+    .collect()
+}
+
+/// Carries out what operators wish for.
+pub async fn fulfil(node: Arc<Node>, mut wishes: mpsc::Receiver<WishInHand>) {
+    while let Some((wish, outcome)) = wishes.recv().await {
+        let node = Arc::clone(&node);
+        tokio::spawn(async move {
+            let done = match wish {
+                Wish::Drain(id) => drain(&node, id.unwrap_or(node.id())).await,
+                Wish::Reform => reform(&node).await,
+            };
+            if let Err(why) = &done {
+                tracing::warn!("{wish:?} was not carried out: {why}");
+            }
+            // Who no longer waits needs no answer.
+            drop(outcome.send(done));
+        });
+    }
+}
+
+/// Has a node give its slots away; for this node itself, returns when it has left.
+async fn drain(node: &Arc<Node>, id: NodeId) -> Result<(), String> {
+    let table = node.tables().newest();
+    let member = table.member(id).ok_or("there is no such member")?;
+    let incarnation = member.incarnation;
+    let alone = !table
+        .members
+        .iter()
+        .any(|other| other.id != id && other.weight > 0 && other.standing == Standing::Active);
+    if alone {
+        return Err("there is no other node that takes slots".to_owned());
+    }
+    let stand = Change::Stand { id, incarnation, standing: Standing::Draining };
+    match node.propose(stand).await {
+        Ok(Ok(_) | Err(Refusal::NoChange)) => {}
+        Ok(Err(refusal)) => return Err(format!("the cluster refuses: {refusal:?}")),
+        Err(()) => return Err("nobody who leads has answered".to_owned()),
+    }
+    if id != node.id() {
+        return Ok(());
+    }
+    leave(node).await
+}
+
+/// Waits until nothing is left here, then leaves the table.
+async fn leave(node: &Arc<Node>) -> Result<(), String> {
+    let mut installed = node.ground().installed();
+    while !node.ground().table().ranges_of(node.id()).is_empty() {
+        installed.changed().await.map_err(|_| "the node is stopping")?;
+    }
+    node.set_left();
+    let change = Change::Leave { id: node.id(), incarnation: node.incarnation() };
+    if node.propose(change).await.is_err() {
+        return Err("the others may wait for this node's lease to run out".to_owned());
+    }
+    tracing::info!("all slots are with other nodes: this one has left the cluster");
+    // The others should not miss its vote, or its leadership: the leader replaces voters that are no members.
+    if timeout(Duration::from_millis(REPLACED_MS), replaced(node)).await.is_err() {
+        tracing::warn!("stopping although this node's vote was not taken over");
+    }
+    Ok(())
+}
+
+/// Returns when the leader is another node and says that this one does not vote. Who has lost its vote is not told so.
+async fn replaced(node: &Arc<Node>) {
+    loop {
+        if let Some(leader) = node.leader().filter(|leader| *leader != node.id()) {
+            let timeout = Duration::from_millis(MEMBER_MS);
+            let reply = node.post().ask(leader, &Ask::Voters, &[], timeout).await;
+            match reply.map(|reply| reply.answer) {
+                Ok(Answer::Voters(voters)) if !voters.is_empty() && !voters.contains(&node.id()) => return,
+                Ok(_) => {}
+                Err(_) => node.hear_of_leader(leader, None),
+            }
+        }
+        sleep(Duration::from_millis(VITALS_MS)).await;
+    }
+}
+
+async fn reform(node: &Arc<Node>) -> Result<(), String> {
+    // Whoever else may serve has stopped once this long has passed without a leader (see the lease's rules).
+    sleep(Duration::from_nanos(node.lease_ns() + node.lease_ns() / 10)).await;
+    let mut table = (*node.tables().newest()).clone();
+    if !table.cluster.is_founded() {
+        return Err("this node has no table to go on with".to_owned());
+    }
+    table.moves.clear();
+    let generation = node.agreement().reform(table).await?;
+    tracing::warn!("the cluster goes on from this node's table in generation {generation}");
+    Ok(())
+}

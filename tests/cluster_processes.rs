@@ -1,0 +1,188 @@
+//! Clusters of real processes on loopback: they form by themselves, move keys, survive deaths, and never answer twice.
+//!
+//! Times are printed, not asserted, but for the limit within which anything must happen at all: a test must not depend
+//! on how fast the machine is. `cargo bench --bench cluster` measures them.
+
+mod support;
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use support::cluster::Cluster;
+use support::frame::Frame;
+
+#[test]
+fn nodes_that_start_at_once_form_one_cluster() {
+    let cluster = Cluster::start(3, &[]);
+    let took = cluster.wait_ok();
+    println!("3 nodes are one cluster after {took:?}");
+    let mut client = cluster.client();
+    for number in 0..500 {
+        let key = format!("key:{number}");
+        assert_eq!(client.cmd(&["SET", &key, "value"]), Frame::Simple("OK".to_owned()));
+        assert_eq!(client.cmd(&["GET", &key]).text(), "value");
+    }
+    let ids: Vec<String> =
+        (0..3).map(|number| cluster.connect(number).cmd(&["CLUSTER", "MYID"]).text()).collect();
+    assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
+}
+
+#[test]
+fn a_newcomer_takes_its_share_with_its_keys() {
+    let mut cluster = Cluster::start(2, &[]);
+    cluster.wait_ok();
+    let mut client = cluster.client();
+    let mut known = HashMap::new();
+    for number in 0..20_000 {
+        let (key, value) = (format!("key:{number}"), format!("value {number}"));
+        client.cmd(&["SET", &key, &value, "EX", "1000"]);
+        known.insert(key, value);
+    }
+    let began = Instant::now();
+    cluster.join();
+    let mut rounds = 0;
+    while cluster.info(2, "cluster_state") != "ok" || !cluster.agree() {
+        rounds += 1;
+        for number in (0..20_000).step_by(37) {
+            let (key, value) = (format!("key:{number}"), format!("value {number} in round {rounds}"));
+            assert_eq!(client.cmd(&["GET", &key]).text(), known[&key]);
+            client.cmd(&["SET", &key, &value, "EX", "1000"]);
+            known.insert(key, value);
+        }
+    }
+    println!("a third node has its share after {:?}, {rounds} rounds of writes", began.elapsed());
+    cluster.wait_ok();
+    for (key, value) in &known {
+        assert_eq!(&client.cmd(&["GET", key]).text(), value, "{key}");
+        let left = client.cmd(&["TTL", key]).integer();
+        assert!((1..=1000).contains(&left), "{key} has {left} s to live");
+    }
+    assert!(client.failures.is_empty(), "{:?}", client.failures);
+    let counts: Vec<i64> = (0..3).map(|number| cluster.connect(number).cmd(&["DBSIZE"]).integer()).collect();
+    assert_eq!(counts.iter().sum::<i64>(), 20_000, "{counts:?}");
+    assert!(counts.iter().all(|count| *count > 5_000), "{counts:?}");
+}
+
+#[test]
+fn a_node_that_stops_leaves_its_keys_to_the_others() {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.wait_ok();
+    let mut client = cluster.client();
+    for number in 0..10_000 {
+        client.cmd(&["SET", &format!("key:{number}"), &number.to_string()]);
+    }
+    let began = Instant::now();
+    assert_eq!(cluster.stop(0), Some(0));
+    println!("a node left after {:?}", began.elapsed());
+    cluster.wait_ok();
+    for number in 0..10_000 {
+        assert_eq!(client.cmd(&["GET", &format!("key:{number}")]).text(), number.to_string());
+    }
+}
+
+#[test]
+fn the_slots_of_a_node_that_dies_are_served_again() {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.wait_ok();
+    let mut client = cluster.client();
+    for victim in [1, 0] {
+        let began = Instant::now();
+        cluster.kill(victim);
+        for number in 0..300 {
+            let key = format!("key:{number}");
+            assert_eq!(client.cmd(&["SET", &key, "after"]), Frame::Simple("OK".to_owned()));
+        }
+        println!("all slots are served again {:?} after the death of node {victim}", began.elapsed());
+        if victim == 1 {
+            cluster.run(victim, 3);
+            cluster.wait_ok();
+        }
+    }
+}
+
+/// What Redis Cluster gets wrong (7 times of 7): a primary that was stopped, and replaced, answers what was queued.
+#[test]
+fn a_node_that_was_stopped_and_continued_answers_nothing_old() {
+    let cluster = Cluster::start(3, &[]);
+    cluster.wait_ok();
+    let mut client = cluster.client();
+    let victim = 2;
+    let id = cluster.connect(victim).cmd(&["CLUSTER", "MYID"]).text();
+    let keys: Vec<String> = (0..300).map(|number| format!("key:{number}")).collect();
+    for key in &keys {
+        client.cmd(&["SET", key, "old"]);
+    }
+    let mine = |key: &&String| !matches!(cluster.connect(victim).cmd(&["GET", key]), Frame::Error(_));
+    let mine: Vec<String> = keys.iter().filter(mine).take(3).cloned().collect();
+    assert!(mine.len() == 3, "node {victim} owns some keys");
+
+    let mut waiting: Vec<_> = (0..3).map(|_| cluster.connect(victim)).collect();
+    cluster.signal(victim, "STOP");
+    waiting[0].send(&["GET", &mine[0]]);
+    waiting[1].send(&["SET", &mine[1], "late"]);
+    waiting[2].send(&["SET", &mine[2], "late", "NX"]);
+    let took = cluster.wait("the others own its slots", || {
+        let nodes = cluster.connect(0).cmd(&["CLUSTER", "NODES"]).text();
+        !nodes.contains(&id)
+    });
+    println!("a stopped node is given up after {took:?}");
+    for key in &mine {
+        assert_eq!(client.cmd(&["SET", key, "new"]), Frame::Simple("OK".to_owned()));
+    }
+    cluster.signal(victim, "CONT");
+    for connection in &mut waiting {
+        match connection.try_receive() {
+            Ok(Frame::Error(text)) => {
+                assert!(text.starts_with("CLUSTERDOWN") || text.starts_with("MOVED"), "{text}");
+            }
+            Ok(reply) => panic!("a node without slots answered {reply:?}"),
+            // It was closed without an answer.
+            Err(_) => {}
+        }
+    }
+    for key in &mine {
+        assert_eq!(client.cmd(&["GET", key]).text(), "new");
+    }
+    cluster.wait_ok();
+}
+
+#[test]
+fn all_nodes_may_stop_at_once_and_are_the_same_cluster_again() {
+    let mut cluster = Cluster::start(3, &["--dir", "{dir}", "--cluster-drain-timeout", "0"]);
+    cluster.wait_ok();
+    let id = |cluster: &Cluster| cluster.info(0, "cluster_id");
+    let ids = |cluster: &Cluster| -> Vec<String> {
+        (0..3).map(|number| cluster.connect(number).cmd(&["CLUSTER", "MYID"]).text()).collect()
+    };
+    let before = (id(&cluster), ids(&cluster));
+    assert!(!before.0.is_empty());
+    for number in 0..3 {
+        cluster.kill(number);
+    }
+    for number in 0..3 {
+        cluster.run(number, 3);
+    }
+    println!("three nodes are the same cluster again after {:?}", cluster.wait_ok());
+    assert_eq!((id(&cluster), ids(&cluster)), before);
+}
+
+#[test]
+fn a_newcomer_joins_the_cluster_of_its_name_and_secret_alone() {
+    let founded = |flags: &[&str]| {
+        let cluster = Cluster::start(1, flags);
+        cluster.wait_ok();
+        cluster
+    };
+    let mut ours = founded(&["--cluster-secret", "one"]);
+    let others = [
+        founded(&["--cluster-secret", "two"]),
+        founded(&["--cluster-secret", "one", "--cluster-name", "other"]),
+    ];
+    others.iter().for_each(|other| ours.seed_with(other));
+    ours.join();
+    ours.wait_ok();
+    for other in &others {
+        assert_eq!(other.info(0, "cluster_known_nodes"), "1");
+        assert_ne!(ours.info(0, "cluster_id"), other.info(0, "cluster_id"));
+    }
+}
