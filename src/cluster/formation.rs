@@ -33,6 +33,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::id::{ClusterId, NodeId};
+use super::voters::voters_for;
 
 /// How long a majority waits for the missing, in ms.
 pub const PATIENCE_MS: u64 = 30_000;
@@ -436,15 +437,6 @@ impl Formation {
         members.sort_unstable();
         self.done = true;
         out.push(Output::Initialise { voters: voters.into_iter().map(|(id, ..)| id).collect(), members });
-    }
-}
-
-/// How many of `nodes` agree on the table: an odd number, as more add cost and no safety.
-pub fn voters_for(nodes: usize) -> usize {
-    match nodes {
-        0..=2 => 1,
-        3..=6 => 3,
-        _ => 5,
     }
 }
 

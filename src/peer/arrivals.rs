@@ -68,6 +68,9 @@ impl Arrivals {
         if movement.from != from {
             return Answer::Refused("the move has another source".to_owned());
         }
+        if !self.is_leased() {
+            return Answer::Refused("the target has no lease yet".to_owned());
+        }
         let Some(slots) = self.ground.expect_arrival(id) else {
             return Answer::Refused("the move does not come here".to_owned());
         };
@@ -122,6 +125,9 @@ impl Arrivals {
         if inbound.from != from || inbound.next != messages {
             return Answer::Refused("records are missing".to_owned());
         }
+        if !self.is_leased() {
+            return Answer::Refused("the target's lease ran out".to_owned());
+        }
         if inbound.arrival.is_disturbed(&self.hub.keyspace) {
             return Answer::Refused("a flush took away what had arrived".to_owned());
         }
@@ -130,6 +136,11 @@ impl Arrivals {
         } else {
             Answer::Refused("the move was ended".to_owned())
         }
+    }
+
+    /// Whether this node could serve what it is about to get.
+    fn is_leased(&self) -> bool {
+        self.hub.cluster.routes.is_leased(self.hub.clock.boot_ns())
     }
 
     fn find(&self, id: u64) -> Option<Arc<AsyncMutex<Inbound>>> {

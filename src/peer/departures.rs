@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use super::message::{Answer, Ask};
 use super::node::Node;
@@ -146,7 +146,7 @@ async fn hand_over(node: &Arc<Node>, movement: &Move, slots: &[Slot], set: &Slot
 
 /// Has the target make the slots ready. It may hear of the move a little later than this node.
 async fn open(node: &Arc<Node>, movement: &Move) -> Result<(), String> {
-    let deadline = Instant::now() + Duration::from_millis(OPEN_MS);
+    let deadline_ns = node.clock().boot_ns() + OPEN_MS * 1_000_000;
     loop {
         let timeout = Duration::from_millis(ANSWER_MS);
         let reply = node.post().ask_bulk(movement.to, &Ask::Open { id: movement.id }, &[], timeout).await;
@@ -155,7 +155,7 @@ async fn open(node: &Arc<Node>, movement: &Move) -> Result<(), String> {
             Ok(Answer::Refused(why)) | Err(why) => why,
             Ok(answer) => format!("unexpected answer {answer:?}"),
         };
-        if Instant::now() >= deadline || !is_under_way(node, movement.id) {
+        if node.clock().boot_ns() >= deadline_ns || !is_under_way(node, movement.id) {
             return Err(why);
         }
         sleep(Duration::from_millis(RETRY_MS)).await;
@@ -175,8 +175,7 @@ async fn send_and_hold(
         if !node.ground().hold(set) {
             return Err("the slots are not served here".to_owned());
         }
-        let deadline = Instant::now() + Duration::from_millis(HOLD_MS);
-        match timeout_at(deadline, sender.send_last(departure)).await {
+        match timeout(Duration::from_millis(HOLD_MS), sender.send_last(departure)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => why = error,
             Err(_) => why = format!("the target did not have all after {HOLD_MS} ms"),

@@ -18,7 +18,7 @@ use super::node::Node;
 use super::seeds::Seeds;
 use crate::base::rng::Rng;
 use crate::cluster::formation::{
-    self, Formation, Held, Message, Output, PATIENCE_MS, RETRY_MS, Sender, View,
+    self, Formation, Memory, Message, Output, PATIENCE_MS, RETRY_MS, Sender, View,
 };
 use crate::cluster::id::{ClusterId, NodeId};
 use crate::cluster::table::{ClientAddress, Member, Standing};
@@ -87,9 +87,8 @@ pub async fn run(mut start: Start) -> Result<(), String> {
 async fn carry_out(start: &Start, output: Output) -> Result<(), String> {
     let node = &start.node;
     match output {
-        Output::Remember(held) => {
-            remember(start.dir.as_deref(), held).map_err(|error| format!("a promise cannot be kept: {error}"))
-        }
+        Output::Remember(memory) => remember(start.dir.as_deref(), memory)
+            .map_err(|error| format!("a promise cannot be kept: {error}")),
         Output::Send { to, address, message } => {
             node.post().learn(to, address);
             node.post().tell(to, &Ask::Form(message), &[]);
@@ -177,21 +176,21 @@ fn look(node: &Arc<Node>, seeds: &Seeds) -> (Vec<formation::Peer>, Vec<std::net:
     (peers, addresses)
 }
 
-fn recall(dir: Option<&Path>) -> Result<Option<Held>, String> {
-    let Some(path) = dir.map(|dir| dir.join(PROMISE_FILE)) else { return Ok(None) };
+fn recall(dir: Option<&Path>) -> Result<Memory, String> {
+    let Some(path) = dir.map(|dir| dir.join(PROMISE_FILE)) else { return Ok(Memory::default()) };
     match fs::read(&path) {
         Ok(bytes) => postcard::from_bytes(&bytes).map_err(|_| {
             format!("{} is no promise of this version: remove the data directory", path.display())
         }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Memory::default()),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
 }
 
 /// Puts the promise on disk: it is small and rare, so the node waits for it.
-fn remember(dir: Option<&Path>, held: Option<Held>) -> io::Result<()> {
+fn remember(dir: Option<&Path>, memory: Memory) -> io::Result<()> {
     let Some(dir) = dir else { return Ok(()) };
-    let bytes = postcard::to_allocvec(&held).map_err(io::Error::other)?;
+    let bytes = postcard::to_allocvec(&memory).map_err(io::Error::other)?;
     let (path, fresh) = (dir.join(PROMISE_FILE), dir.join(format!("{PROMISE_FILE}.new")));
     let mut file = File::create(&fresh)?;
     file.write_all(&bytes)?;
@@ -202,16 +201,16 @@ fn remember(dir: Option<&Path>, held: Option<Held>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{recall, remember};
+    use super::{Memory, recall, remember};
 
     #[test]
     fn a_promise_is_recalled_as_it_was_given() {
         let dir = tempfile::tempdir().expect("a directory");
-        assert_eq!(recall(Some(dir.path())).expect("nothing yet"), None);
-        remember(Some(dir.path()), None).expect("written");
-        assert_eq!(recall(Some(dir.path())).expect("read"), None);
+        assert_eq!(recall(Some(dir.path())).expect("nothing yet"), Memory::default());
+        remember(Some(dir.path()), Memory::default()).expect("written");
+        assert_eq!(recall(Some(dir.path())).expect("read"), Memory::default());
         std::fs::write(dir.path().join(super::PROMISE_FILE), [9; 40]).expect("written");
         assert!(recall(Some(dir.path())).is_err());
-        assert_eq!(recall(None).expect("no directory"), None);
+        assert_eq!(recall(None).expect("no directory"), Memory::default());
     }
 }

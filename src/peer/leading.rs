@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::desk;
 use super::message::Ask;
@@ -27,7 +27,7 @@ const VOTERS_MS: u64 = 500;
 /// Leads whenever this node is the leader.
 pub async fn run(node: Arc<Node>) {
     let mut table = node.agreement().table();
-    let mut voters_at = Instant::now();
+    let mut voters_at_ns = 0;
     let mut led = false;
     loop {
         let status = node.agreement().status().borrow().clone();
@@ -44,9 +44,9 @@ pub async fn run(node: Arc<Node>) {
             node.desk().begin(desk::leadership(node.agreement()), &present);
             give_up(&node, &present).await;
             begin_moves(&node, &present).await;
-            if Instant::now() >= voters_at {
+            if node.clock().boot_ns() >= voters_at_ns {
                 choose_voters(&node, &status, &present);
-                voters_at = Instant::now() + Duration::from_millis(VOTERS_MS);
+                voters_at_ns = node.clock().boot_ns() + VOTERS_MS * 1_000_000;
             }
         } else if led {
             tracing::info!("no longer leading the cluster");

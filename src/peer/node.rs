@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::arrivals::Arrivals;
 use super::departures::Departures;
@@ -292,8 +292,8 @@ impl Node {
     /// # Errors
     /// Its fate is unknown: no leader was found in time, or it changed meanwhile.
     pub async fn propose(&self, change: Change) -> Result<Outcome, ()> {
-        let deadline = Instant::now() + Duration::from_millis(PROPOSE_MS);
-        while Instant::now() < deadline {
+        let deadline_ns = self.clock.boot_ns() + PROPOSE_MS * 1_000_000;
+        while self.clock.boot_ns() < deadline_ns {
             match self.agreement.propose(change.clone()).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(ProposeError::Lost | ProposeError::Timeout) => return Err(()),

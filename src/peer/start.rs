@@ -27,6 +27,7 @@ use crate::base::rng::Rng;
 use crate::cluster::id::NodeId;
 use crate::cluster::table::{ClientAddress, Member, Standing};
 use crate::hub::Hub;
+use crate::hub::cluster::WishInHand;
 use crate::hub::orders::Shutdown;
 
 /// What a node is started with.
@@ -151,19 +152,26 @@ pub async fn start(
         let (links, door) = (links.clone(), Arc::new(Door::new(Arc::clone(&node))));
         tokio::spawn(async move { links.serve(listener, door).await });
     }
-    let begin = Start { node: Arc::clone(&node), seeds, expect: settings.expect, dir: settings.dir, heard };
-    tokio::spawn(form(hub, begin));
+    tokio::spawn(form(
+        hub,
+        Start { node: Arc::clone(&node), seeds, expect: settings.expect, dir: settings.dir, heard },
+    ));
     tokio::spawn(name_cluster(Arc::clone(&node), identity, joined));
-    tokio::spawn(leading::spread(Arc::clone(&node)));
-    tokio::spawn(leading::run(Arc::clone(&node)));
-    tokio::spawn(lessee::keep(Arc::clone(&node)));
-    tokio::spawn(departures::run(Arc::clone(&node)));
-    tokio::spawn(upkeep::be_member(Arc::clone(&node)));
-    tokio::spawn(upkeep::listen(Arc::clone(&node)));
-    tokio::spawn(upkeep::clean(Arc::clone(&node)));
-    tokio::spawn(upkeep::show(Arc::clone(&node)));
-    tokio::spawn(upkeep::fulfil(Arc::clone(&node), wishes));
+    spawn_duties(&node, wishes);
     Ok(node)
+}
+
+/// What a node does for as long as it lives.
+fn spawn_duties(node: &Arc<Node>, wishes: mpsc::Receiver<WishInHand>) {
+    tokio::spawn(leading::spread(Arc::clone(node)));
+    tokio::spawn(leading::run(Arc::clone(node)));
+    tokio::spawn(lessee::keep(Arc::clone(node)));
+    tokio::spawn(departures::run(Arc::clone(node)));
+    tokio::spawn(upkeep::be_member(Arc::clone(node)));
+    tokio::spawn(upkeep::listen(Arc::clone(node)));
+    tokio::spawn(upkeep::clean(Arc::clone(node)));
+    tokio::spawn(upkeep::show(Arc::clone(node)));
+    tokio::spawn(upkeep::fulfil(Arc::clone(node), wishes));
 }
 
 /// Forms or finds the cluster; a node that cannot keep a promise must not go on.

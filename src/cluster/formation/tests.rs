@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use super::super::voters::voters_for;
 use super::{Formation, Memory, Message, Output, Peer, Sender, Settings, View};
-use super::{PATIENCE_MS, RETRY_MS, voters_for};
+use super::{PATIENCE_MS, RETRY_MS};
 use crate::base::rng::Rng;
 use crate::cluster::id::{ClusterId, NodeId};
 
