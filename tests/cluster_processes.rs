@@ -186,3 +186,50 @@ fn a_newcomer_joins_the_cluster_of_its_name_and_secret_alone() {
         assert_ne!(ours.info(0, "cluster_id"), other.info(0, "cluster_id"));
     }
 }
+
+#[test]
+fn an_operator_saves_a_cluster_that_has_lost_its_voters() {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.wait_ok();
+    let mut client = cluster.client();
+    let survivor = 1;
+    for number in 0..300 {
+        client.cmd(&["SET", &format!("key:{number}"), "before"]);
+    }
+    let kept: i64 = cluster.connect(survivor).cmd(&["DBSIZE"]).integer();
+    let id = cluster.info(survivor, "cluster_id");
+    cluster.kill(0);
+    cluster.kill(2);
+    cluster.wait("the survivor stops answering", || cluster.info(survivor, "cluster_state") == "fail");
+    let refused = cluster.connect(survivor).cmd(&["GET", "key:1"]);
+    assert!(matches!(&refused, Frame::Error(text) if text.starts_with("CLUSTERDOWN")), "{refused:?}");
+
+    assert_eq!(cluster.connect(survivor).cmd(&["CLUSTER", "REFORM"]), Frame::Simple("OK".to_owned()));
+    println!("one node serves all slots {:?} after REFORM", cluster.wait_ok());
+    assert_eq!(cluster.info(survivor, "cluster_id"), id);
+    assert_eq!(cluster.connect(survivor).cmd(&["DBSIZE"]).integer(), kept, "its own keys are still there");
+    let mut client = cluster.client();
+    client.cmd(&["SET", "key:1", "after"]);
+    let newcomer = cluster.join();
+    cluster.wait_ok();
+    assert_eq!(cluster.info(newcomer, "cluster_id"), id);
+    assert_eq!(client.cmd(&["GET", "key:1"]).text(), "after");
+}
+
+#[test]
+fn a_witness_votes_and_holds_no_keys() {
+    let mut cluster = Cluster::start(1, &[]);
+    cluster.wait_ok();
+    cluster.join();
+    cluster.wait_ok();
+    let witness = cluster.join_with(&["--cluster-weight", "0"]);
+    cluster.wait_ok();
+    assert_eq!(cluster.connect(witness).cmd(&["DBSIZE"]).integer(), 0);
+    let mut client = cluster.client();
+    cluster.kill(0);
+    for number in 0..100 {
+        let key = format!("key:{number}");
+        assert_eq!(client.cmd(&["SET", &key, "after"]), Frame::Simple("OK".to_owned()));
+    }
+    assert_eq!(cluster.connect(witness).cmd(&["DBSIZE"]).integer(), 0);
+}

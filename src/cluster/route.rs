@@ -118,6 +118,8 @@ impl SlotSet {
 pub struct Routes {
     clustered: bool,
     served: Box<[AtomicU64]>,
+    /// Slots that have arrived here whole and are about to be this node's.
+    expected: Box<[AtomicU64]>,
     /// End of the lease on the clock that counts suspended time; `u64::MAX` where there is no cluster.
     lease_until_ns: AtomicU64,
     /// Whether slots are held because they are about to be handed over.
@@ -140,6 +142,7 @@ impl Routes {
         Self {
             clustered,
             served: (0..WORDS).map(|_| AtomicU64::new(bits)).collect(),
+            expected: (0..WORDS).map(|_| AtomicU64::new(0)).collect(),
             lease_until_ns: AtomicU64::new(bits),
             holding: AtomicBool::new(false),
             view: RwLock::new(Arc::new(View::new(Arc::default(), NodeId::default()))),
@@ -204,6 +207,11 @@ impl Routes {
         if self.serves(slot) {
             return Place::Here;
         }
+        let number = slot.number();
+        if self.expected[number as usize / 64].load(Ordering::Acquire) >> (number % 64) & 1 != 0 {
+            // The owner may know already that it is none any more: sent back there, a client would go in circles.
+            return Place::Held;
+        }
         match view.owner(slot) {
             None => Place::Nowhere,
             Some(owner) if owner.id == view.me => Place::Held,
@@ -228,6 +236,16 @@ impl Routes {
     pub fn withdraw(&self, slots: &SlotSet) {
         for (word, bits) in self.served.iter().zip(&slots.0) {
             word.fetch_and(!*bits, Ordering::AcqRel);
+        }
+    }
+
+    /// Holds these slots' commands from now on, or no longer: they are about to be served here.
+    pub fn expect(&self, slots: &SlotSet, soon: bool) {
+        for (word, bits) in self.expected.iter().zip(&slots.0) {
+            match soon {
+                true => word.fetch_or(*bits, Ordering::AcqRel),
+                false => word.fetch_and(!*bits, Ordering::AcqRel),
+            };
         }
     }
 
@@ -272,6 +290,12 @@ mod tests {
         assert_eq!(routes.place(slot(mine)), Place::Held);
         assert_eq!(routes.place(slot(other)), Place::Elsewhere("127.0.0.1".to_owned(), 7001));
         let mut slots = SlotSet::default();
+        let mut arrived = SlotSet::default();
+        arrived.insert(slot(other));
+        routes.expect(&arrived, true);
+        assert_eq!(routes.place(slot(other)), Place::Held, "it will be here in a moment");
+        routes.expect(&arrived, false);
+        assert_eq!(routes.place(slot(other)), Place::Elsewhere("127.0.0.1".to_owned(), 7001));
         slots.insert(slot(mine));
         routes.serve(&slots);
         assert_eq!(routes.place(slot(mine)), Place::Here);

@@ -173,6 +173,8 @@ pub fn count(counter: &AtomicU64) {
 pub enum Wish {
     /// A node is to give its slots away and leave; without an id, this one.
     Drain(Option<NodeId>),
+    /// This node is to take its share again, although it was to leave.
+    Stay,
     /// The voters are lost for good: go on with this node's table.
     Reform,
 }

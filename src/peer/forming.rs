@@ -28,6 +28,9 @@ const TURN_MS: u64 = 100;
 /// The file of the promise in the data directory.
 const PROMISE_FILE: &str = "cluster.promise";
 
+/// The file that names the cluster in the data directory.
+const CLUSTER_FILE: &str = "cluster.id";
+
 /// A message of another node that is starting, and who sent it.
 pub type Heeded = (Sender, Message);
 
@@ -66,7 +69,14 @@ pub async fn run(mut start: Start) -> Result<(), String> {
         patience_ms: PATIENCE_MS,
         retry_ms: RETRY_MS,
     };
-    let remembered = recall(start.dir.as_deref())?;
+    let dir = start.dir.clone();
+    if let Some(cluster) = recall_cluster(dir.as_deref())? {
+        // It has been a member: whoever else is there, it never founds another.
+        node.explain(format!("looking for the other nodes of the cluster {cluster}"));
+        join(&node, cluster).await;
+        return Ok(());
+    }
+    let remembered = recall(dir.as_deref())?;
     let now_ms = || node.clock().boot_ns() / 1_000_000;
     let mut formation = Formation::new(settings, remembered, now_ms());
     while !node.tables().newest().cluster.is_founded() {
@@ -81,7 +91,9 @@ pub async fn run(mut start: Start) -> Result<(), String> {
             carry_out(&start, output).await?;
         }
     }
-    Ok(())
+    let cluster = node.tables().newest().cluster;
+    remember_cluster(dir.as_deref(), cluster)
+        .map_err(|error| format!("the cluster's id cannot be kept: {error}"))
 }
 
 async fn carry_out(start: &Start, output: Output) -> Result<(), String> {
@@ -187,13 +199,33 @@ fn recall(dir: Option<&Path>) -> Result<Memory, String> {
     }
 }
 
-/// Puts the promise on disk: it is small and rare, so the node waits for it.
+/// The cluster that an earlier process of the node was a member of.
+fn recall_cluster(dir: Option<&Path>) -> Result<Option<ClusterId>, String> {
+    let Some(path) = dir.map(|dir| dir.join(CLUSTER_FILE)) else { return Ok(None) };
+    match fs::read_to_string(&path) {
+        Ok(text) => match u128::from_str_radix(text.trim(), 16) {
+            Ok(cluster) if cluster != 0 => Ok(Some(ClusterId(cluster))),
+            _ => Err(format!("{} names no cluster: remove the data directory", path.display())),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+fn remember_cluster(dir: Option<&Path>, cluster: ClusterId) -> io::Result<()> {
+    keep(dir, CLUSTER_FILE, format!("{cluster}\n").as_bytes())
+}
+
 fn remember(dir: Option<&Path>, memory: Memory) -> io::Result<()> {
+    keep(dir, PROMISE_FILE, &postcard::to_allocvec(&memory).map_err(io::Error::other)?)
+}
+
+/// Puts a file on disk, whole or not at all: it is small and rare, so the node waits for it.
+fn keep(dir: Option<&Path>, name: &str, bytes: &[u8]) -> io::Result<()> {
     let Some(dir) = dir else { return Ok(()) };
-    let bytes = postcard::to_allocvec(&memory).map_err(io::Error::other)?;
-    let (path, fresh) = (dir.join(PROMISE_FILE), dir.join(format!("{PROMISE_FILE}.new")));
+    let (path, fresh) = (dir.join(name), dir.join(format!("{name}.new")));
     let mut file = File::create(&fresh)?;
-    file.write_all(&bytes)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&fresh, &path)?;
     File::open(dir)?.sync_all()
@@ -201,7 +233,7 @@ fn remember(dir: Option<&Path>, memory: Memory) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Memory, recall, remember};
+    use super::{ClusterId, Memory, recall, recall_cluster, remember, remember_cluster};
 
     #[test]
     fn a_promise_is_recalled_as_it_was_given() {
@@ -212,5 +244,9 @@ mod tests {
         std::fs::write(dir.path().join(super::PROMISE_FILE), [9; 40]).expect("written");
         assert!(recall(Some(dir.path())).is_err());
         assert_eq!(recall(None).expect("no directory"), Memory::default());
+
+        assert_eq!(recall_cluster(Some(dir.path())), Ok(None));
+        remember_cluster(Some(dir.path()), ClusterId(77)).expect("written");
+        assert_eq!(recall_cluster(Some(dir.path())), Ok(Some(ClusterId(77))));
     }
 }

@@ -130,6 +130,7 @@ impl Ground {
             if table.moves.iter().any(|movement| movement.id == *id) {
                 return true;
             }
+            self.hub.cluster.routes.expect(&set_of(&arrival.slots), false);
             for &slot in &arrival.slots {
                 let run = table.run_of(slot.number()).filter(|run| run.by_move == *id && view.is_mine(slot));
                 match run {
@@ -250,7 +251,10 @@ impl Ground {
     pub fn set_arrived(&self, id: u64, complete: bool) -> bool {
         match self.state.lock().arriving.get_mut(&id) {
             Some(arrival) => {
-                arrival.complete = complete;
+                if arrival.complete != complete {
+                    arrival.complete = complete;
+                    self.hub.cluster.routes.expect(&set_of(&arrival.slots), complete);
+                }
                 true
             }
             None => false,
@@ -270,6 +274,12 @@ impl Ground {
             drop(self.hub.keyspace.lock(shard));
         }
     }
+}
+
+fn set_of(slots: &[Slot]) -> SlotSet {
+    let mut set = SlotSet::default();
+    slots.iter().for_each(|slot| set.insert(*slot));
+    set
 }
 
 fn all_slots() -> impl Iterator<Item = Slot> {

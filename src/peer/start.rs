@@ -16,7 +16,7 @@ use super::ground::Ground;
 use super::link::{Identity, Links};
 use super::member;
 use super::message::Ask;
-use super::net::{BoxFuture, Net};
+use super::net::{BoxFuture, Listener, Net};
 use super::node::{Node, Parts};
 use super::post::Post;
 use super::raft::{Agreement, Carrier, Timing, identity};
@@ -100,12 +100,7 @@ pub async fn start(
 ) -> Result<Arc<Node>, String> {
     let storage = identity::open(settings.dir.as_deref(), &mut rng)?;
     let (id, incarnation) = storage.identity();
-    let mut listeners = Vec::new();
-    for address in &settings.listen {
-        let listener = net.listen(*address).await;
-        listeners
-            .push(listener.map_err(|error| format!("cannot listen for other nodes at {address}: {error}"))?);
-    }
+    let listeners = listen(&*net, &settings.listen).await?;
     let member = Member {
         id,
         incarnation,
@@ -148,6 +143,9 @@ pub async fn start(
     let parts =
         Parts { hub: Arc::clone(&hub), member, post, gossip, agreement, desk, ground, lease_ns, forming };
     let node = Node::new(parts);
+    // A voter that starts again knows its cluster, and looks for no other.
+    let known = node.agreement().table().borrow().clone();
+    node.take_table(known);
     for listener in listeners {
         let (links, door) = (links.clone(), Arc::new(Door::new(Arc::clone(&node))));
         tokio::spawn(async move { links.serve(listener, door).await });
@@ -159,6 +157,16 @@ pub async fn start(
     tokio::spawn(name_cluster(Arc::clone(&node), identity, joined));
     spawn_duties(&node, wishes);
     Ok(node)
+}
+
+async fn listen(net: &dyn Net, addresses: &[SocketAddr]) -> Result<Vec<Box<dyn Listener>>, String> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = net.listen(*address).await;
+        listeners
+            .push(listener.map_err(|error| format!("cannot listen for other nodes at {address}: {error}"))?);
+    }
+    Ok(listeners)
 }
 
 /// What a node does for as long as it lives.

@@ -198,9 +198,11 @@ pub async fn fulfil(node: Arc<Node>, mut wishes: mpsc::Receiver<WishInHand>) {
         tokio::spawn(async move {
             let done = match wish {
                 Wish::Drain(id) => drain(&node, id.unwrap_or(node.id())).await,
+                Wish::Stay => stay(&node).await,
                 Wish::Reform => reform(&node).await,
             };
             if let Err(why) = &done {
+                node.explain(format!("{wish:?} was not carried out: {why}"));
                 tracing::warn!("{wish:?} was not carried out: {why}");
             }
             // Who no longer waits needs no answer.
@@ -231,6 +233,19 @@ async fn drain(node: &Arc<Node>, id: NodeId) -> Result<(), String> {
         return Ok(());
     }
     leave(node).await
+}
+
+/// Takes the node's share again.
+async fn stay(node: &Arc<Node>) -> Result<(), String> {
+    if node.has_left() {
+        return Err("the node has left the cluster; start it again".to_owned());
+    }
+    let stand = Change::Stand { id: node.id(), incarnation: node.incarnation(), standing: Standing::Active };
+    match node.propose(stand).await {
+        Ok(Ok(_) | Err(Refusal::NoChange)) => Ok(()),
+        Ok(Err(refusal)) => Err(format!("the cluster refuses: {refusal:?}")),
+        Err(()) => Err("nobody who leads has answered".to_owned()),
+    }
 }
 
 /// Waits until nothing is left here, then leaves the table.

@@ -72,7 +72,11 @@ pub async fn leave_cluster(hub: &Hub) {
             Ok(Err(_)) | Err(_) => warn!("leaving the cluster although not all was handed over in time"),
         },
         () = hub.orders.shutdown_ordered(Shutdown::Immediate) => {}
-        () = hub.orders.shutdown_aborted() => {}
+        () = hub.orders.shutdown_aborted() => match hub.cluster.wish(Wish::Stay) {
+            // What becomes of it, the node's own log says.
+            Ok(_) => {}
+            Err(why) => warn!("the node goes on giving its slots away: {why}"),
+        }
     }
 }
 

@@ -77,8 +77,16 @@ impl Cluster {
 
     /// Another process, which joins; gives its number.
     pub fn join(&mut self) -> usize {
+        self.join_with(&[])
+    }
+
+    /// The same with further flags, which its later starts have not.
+    pub fn join_with(&mut self, flags: &[&str]) -> usize {
         let number = self.add_address();
+        let before = self.flags.len();
+        self.flags.extend(flags.iter().map(|flag| String::from(*flag)));
         self.run(number, 1.max(self.nodes.len() - 1));
+        self.flags.truncate(before);
         number
     }
 
