@@ -50,9 +50,12 @@ pub fn run(store: Arc<ConfigStore>) -> Result<(), String> {
 
 /// The shared services for a configuration, with the listeners that carry its changes to them.
 pub fn build(store: Arc<ConfigStore>) -> Arc<Hub> {
+    build_with(store, Clock::system(), Rng::from_entropy())
+}
+
+/// The same by a given clock and given randomness, so that tests own both.
+pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hub> {
     let config = store.load();
-    let clock = Clock::system();
-    let mut rng = Rng::from_entropy();
     set_due_origin(clock.wall_ms());
     let layout = Layout::new(config.shard_count().ilog2());
     let policy = policy_of(config.maxmemory_policy);

@@ -107,6 +107,11 @@ impl SlotSet {
         self.0.iter().all(|word| *word == 0)
     }
 
+    /// Whether a slot is in both.
+    pub fn intersects(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).any(|(own, others)| own & others != 0)
+    }
+
     /// Its slots, ascending.
     pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
         (0..SLOT_COUNT as u16).filter_map(Slot::new).filter(|slot| self.contains(*slot))
