@@ -55,6 +55,8 @@ fn sample() -> Sample {
                 leases_refused: 4,
                 redirects: 17,
                 gossip_received_bytes: 5_000_000_001,
+                gateway_remote: 23,
+                gateway_links: 2,
                 ..ClusterCounts::default()
             },
             ..ClusterSample::default()
@@ -122,6 +124,8 @@ fn numbers_arrive() {
         ("larder_cluster_leases_total{outcome=\"refused\"}", 4.0),
         ("larder_cluster_refused_commands_total{reason=\"moved\"}", 17.0),
         ("larder_cluster_gossip_bytes_total{direction=\"received\"}", 5_000_000_001.0),
+        ("larder_gateway_requests_total{where=\"remote\"}", 23.0),
+        ("larder_gateway_links", 2.0),
     ] {
         assert_eq!(series.get(name), Some(&number), "{name}\n{page}");
     }

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::config::choices::EvictionPolicy;
 use crate::hub::Hub;
 use crate::hub::cluster::{ClusterCounters, Phase};
+use crate::hub::gateway::GatewayCounters;
 use crate::metrics::exporter::{
     ClusterCounts, ClusterSample, DatabaseSample, Exporter, Sample, WorkerSample,
 };
@@ -103,11 +104,11 @@ fn cluster(hub: &Hub) -> ClusterSample {
         slots_owned: slots_of(&view.table, view.me).into(),
         lease_seconds: left_ns as f64 / 1e9,
         moves_active: view.table.moves.len() as u64,
-        counts: counts(&hub.cluster.counters),
+        counts: counts(&hub.cluster.counters, &hub.cluster.gateway),
     }
 }
 
-fn counts(counters: &ClusterCounters) -> ClusterCounts {
+fn counts(counters: &ClusterCounters, gateway: &GatewayCounters) -> ClusterCounts {
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     ClusterCounts {
         leases_granted: of(&counters.leases_granted),
@@ -129,6 +130,11 @@ fn counts(counters: &ClusterCounters) -> ClusterCounts {
         gossip_sent_bytes: of(&counters.gossip_sent_bytes),
         gossip_received_bytes: of(&counters.gossip_received_bytes),
         peer_messages_dropped: of(&counters.peer_messages_dropped),
+        gateway_local: of(&gateway.local),
+        gateway_remote: of(&gateway.remote),
+        gateway_retries: of(&gateway.retries),
+        gateway_errors: of(&gateway.errors),
+        gateway_links: of(&gateway.links),
     }
 }
 

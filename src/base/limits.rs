@@ -187,3 +187,31 @@ pub const SEEDS_BACKOFF_MS: std::ops::RangeInclusive<u64> = 500..=30_000;
 pub const SEEDS_RESOLVE_MS: u64 = 5000;
 /// Messages about the cold start that may wait; more are lost, and sent again.
 pub const CLUSTER_HEEDED_MAX: usize = 1024;
+/// Requests of one connection to the gateway that wait for other nodes at most.
+pub const GATEWAY_PENDING_MAX: usize = 512;
+/// Bytes of requests that wait for one node, on one link, at most, beside the one that exceeds it.
+pub const GATEWAY_LINK_BYTES: usize = 16 * 1024 * 1024;
+/// Requests that wait for one node, on one link, at most.
+pub const GATEWAY_LINK_REQUESTS: usize = 65_536;
+/// Longest reply that the gateway takes from another node.
+pub const GATEWAY_REPLY_MAX_BYTES: usize = 1024 * 1024 * 1024;
+/// A request that found no owner is tried again after so long.
+pub const GATEWAY_RETRY_MS: u64 = 20;
+/// A request that finds no owner for so long is given up.
+pub const GATEWAY_RETRY_MAX_MS: u64 = 500;
+/// Times that a request follows a MOVED at once; beyond that it waits before each.
+pub const GATEWAY_MOVED_MAX: u32 = 5;
+/// A connection to another node's client port that takes longer is given up.
+pub const GATEWAY_CONNECT_MS: u64 = 1000;
+/// A node that answers nothing on a link for so long, though it was asked, is given up.
+pub const GATEWAY_SILENT_MS: u64 = 10_000;
+/// The same for a node that is no longer a member.
+pub const GATEWAY_GONE_MS: u64 = 500;
+/// A link that nothing was sent over for so long is closed.
+pub const GATEWAY_IDLE_MS: u64 = 60_000;
+/// How often a worker looks at its links.
+pub const GATEWAY_TICK_MS: u64 = 250;
+/// What is read from a link at once.
+pub const GATEWAY_READ_BYTES: usize = 64 * 1024;
+/// Members at most for SCAN by the gateway: its cursor has no room for more.
+pub const GATEWAY_SCAN_NODES_MAX: usize = 127;

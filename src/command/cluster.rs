@@ -29,7 +29,7 @@ pub const COMMANDS: &[Spec] = &[Spec::container("cluster", rows::SUBCOMMANDS)
 
 /// Refuses on a server that is no cluster's member.
 fn member(cx: &Cx<'_>) -> Result<(), Error> {
-    if cx.hub.cluster.is_on() { Ok(()) } else { Err(Error::ClusterDisabled) }
+    if cx.in_cluster() { Ok(()) } else { Err(Error::ClusterDisabled) }
 }
 
 /// Refuses without a valid lease.

@@ -227,6 +227,7 @@ fn speak(cx: &mut Cx<'_>, protocol: Proto) {
 }
 
 fn describe_server(cx: &mut Cx<'_>) {
+    let clustered = cx.in_cluster();
     let reply = &mut *cx.reply;
     reply.map(7);
     reply.bulk_str("server");
@@ -238,7 +239,7 @@ fn describe_server(cx: &mut Cx<'_>) {
     reply.bulk_str("id");
     reply.integer(cx.session.client.id as i64);
     reply.bulk_str("mode");
-    reply.bulk_str(if cx.hub.cluster.is_on() { "cluster" } else { "standalone" });
+    reply.bulk_str(if clustered { "cluster" } else { "standalone" });
     reply.bulk_str("role");
     reply.bulk_str("master");
     reply.bulk_str("modules");
@@ -320,7 +321,7 @@ fn choose_database(cx: &mut Cx<'_>, index: usize) {
 }
 
 fn agree_in_cluster(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
-    if !cx.hub.cluster.is_on() {
+    if !cx.in_cluster() {
         return Err(Error::ClusterDisabled);
     }
     cx.reply.ok();

@@ -131,6 +131,13 @@ pub struct Cx<'a> {
     pub now_ms: u64,
 }
 
+impl Cx<'_> {
+    /// Whether the connection is to see a cluster's member: not by the gateway.
+    pub fn in_cluster(&self) -> bool {
+        self.hub.cluster.is_on() && !self.session.gateway
+    }
+}
+
 /// The shards that are locked for a command.
 #[derive(Debug)]
 pub enum Locked<'a> {

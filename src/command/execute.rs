@@ -32,6 +32,9 @@ pub enum Progress {
     Done,
     /// Nothing happened: its slot is held, and it is to be tried again.
     Held,
+    /// Nothing happened: the gateway is to have it run elsewhere, or everywhere. Whoever does so ends what CLIENT REPLY
+    /// SKIP began.
+    Away,
 }
 
 /// Runs one request and writes its reply.
@@ -48,8 +51,9 @@ pub fn execute(
         session.reply_mode = ReplyMode::Skip;
     }
     let mark = reply.checkpoint();
-    if answer(worker, session, reply, args) == Progress::Held {
-        return Progress::Held;
+    let progress = answer(worker, session, reply, args);
+    if progress != Progress::Done {
+        return progress;
     }
     // What switches replies on is answered itself: CLIENT REPLY ON always, RESET where they were off. The rest is taken
     // back, that of a further CLIENT REPLY SKIP too.
@@ -88,6 +92,7 @@ fn answer(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, ar
     let slot = match gates::check(worker, session, entry, args) {
         Ok(slot) => slot,
         Err(Stop::Held) => return Progress::Held,
+        Err(Stop::Away) => return Progress::Away,
         Err(Stop::Refused(error)) => {
             reject(worker, session, reply, Some(entry), error);
             return Progress::Done;
@@ -154,7 +159,8 @@ pub fn still_here(cx: &mut Cx<'_>) -> Result<(), Error> {
     };
     match stop {
         Stop::Refused(error) => Err(error),
-        Stop::Held => {
+        // Where it is now is asked when it is tried again.
+        Stop::Held | Stop::Away => {
             cx.held = true;
             Err(Error::SlotNotServed)
         }

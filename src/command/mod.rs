@@ -13,6 +13,7 @@ pub mod execute;
 pub mod expire;
 pub mod flush;
 pub mod gates;
+pub mod gateway;
 pub mod info;
 pub mod keys;
 pub mod keyspace;

@@ -9,6 +9,7 @@ use crate::base::limits::CLUSTER_HOLD_MAX_MS;
 use crate::base::slot::{Slot, slot_of};
 use crate::cluster::route::Place;
 use crate::command::context::WorkerLocal;
+use crate::command::gateway;
 use crate::command::keys;
 use crate::command::session::Session;
 use crate::command::spec::Spec;
@@ -27,6 +28,8 @@ pub enum Stop {
     Refused(Error),
     /// Its slot is held: it waits and is tried again.
     Held,
+    /// The gateway is to have it run elsewhere, or everywhere.
+    Away,
 }
 
 impl From<Error> for Stop {
@@ -45,6 +48,9 @@ pub fn admit(
 ) -> Result<Option<Slot>, Stop> {
     if !worker.state.clustered {
         return Ok(None);
+    }
+    if session.gateway {
+        return gateway::admit(worker, session, entry, args);
     }
     let slot = match shared_slot(worker, session, entry, args) {
         Ok(Touch::Nothing) => return Ok(None),
@@ -79,6 +85,7 @@ pub fn admit(
 pub fn stop(hub: &Hub, session: &mut Session, slot: Slot, now_ms: u64) -> Stop {
     let counters = &hub.cluster.counters;
     match hub.cluster.routes.place(slot) {
+        Place::Elsewhere(..) if session.gateway => Stop::Away,
         Place::Elsewhere(host, port) => {
             count(&counters.redirects);
             session.held_since_ms = 0;
@@ -125,7 +132,8 @@ pub fn is_redirect(error: &Error) -> bool {
 }
 
 /// What of the node a command touches.
-enum Touch {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Touch {
     /// No data.
     Nothing,
     /// Data, but no key by name.
@@ -134,7 +142,8 @@ enum Touch {
     Slot(Slot),
 }
 
-fn shared_slot(
+/// What the command touches, if its keys share a slot.
+pub(super) fn shared_slot(
     worker: &mut WorkerLocal,
     session: &Session,
     entry: &Entry,

@@ -77,9 +77,9 @@ const STEP_MAX: usize = 1024;
 
 const TAG_BITS: u32 = 16;
 const PREFIX_BITS: u32 = Position::DEPTH_MAX as u32;
-const DEPTH_BITS: u32 = 5;
-const _: () = assert!(TAG_BITS + PREFIX_BITS + DEPTH_BITS + 14 <= 63);
-const _: () = assert!((Position::DEPTH_MAX as u32) < (1 << DEPTH_BITS));
+/// A cursor has so many bits at most: above them the gateway notes which node it is of.
+pub const CURSOR_BITS: u32 = TAG_BITS + PREFIX_BITS + 1 + 14;
+const _: () = assert!(CURSOR_BITS <= 57);
 
 /// A place in the order of the walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,19 +92,19 @@ impl Cursor {
     /// 0 is the beginning (and, in a reply, the end).
     fn encode(self, slots: u64) -> u64 {
         let Position { prefix, depth, tag } = self.step.position;
-        let mut bits = self.shard as u64 * slots + u64::from(self.step.slot);
-        bits = bits << DEPTH_BITS | u64::from(depth);
-        bits = bits << PREFIX_BITS | u64::from(prefix);
-        bits << TAG_BITS | u64::from(tag)
+        let place = self.shard as u64 * slots + u64::from(self.step.slot);
+        // A one before the prefix says how long it is; without a prefix there is none, so that 0 is the beginning.
+        let marked = if depth == 0 { 0 } else { 1 << depth | u64::from(prefix) };
+        (place << (PREFIX_BITS + 1) | marked) << TAG_BITS | u64::from(tag)
     }
 
     /// The place that a number stands for: any number gives a valid one.
     fn decode(bits: u64, slots: u64) -> Self {
         let tag = bits as u16;
-        let depth = ((bits >> (TAG_BITS + PREFIX_BITS)) & ((1 << DEPTH_BITS) - 1)) as u8;
-        let depth = depth.min(Position::DEPTH_MAX);
-        let prefix = (bits >> TAG_BITS) as u32 & ((1u32 << depth) - 1);
-        let at = bits >> (TAG_BITS + PREFIX_BITS + DEPTH_BITS);
+        let marked = (bits >> TAG_BITS) as u32 & ((1u32 << (PREFIX_BITS + 1)) - 1);
+        let depth = marked.checked_ilog2().unwrap_or(0) as u8;
+        let prefix = marked & ((1u32 << depth) - 1);
+        let at = bits >> (TAG_BITS + PREFIX_BITS + 1);
         let step = Step { slot: (at % slots) as u32, position: Position { prefix, depth, tag } };
         Self { shard: usize::try_from(at / slots).unwrap_or(usize::MAX), step }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::base::slot::Slot;
 use crate::command::table::Entry;
 use crate::hub::clients::Client;
 use crate::resp::args::OwnedArgs;
@@ -70,6 +71,10 @@ pub struct Session {
     pub watched: Vec<WatchedKey>,
     /// Since when the next command waits for a held slot, in Unix ms; 0 if it does not.
     pub held_since_ms: u64,
+    /// It came by the gateway: every key is served to it, here or through another node.
+    pub gateway: bool,
+    /// The slot whose keys the gateway watches for it at another node.
+    pub watched_away: Option<Slot>,
     /// Raised by whoever changes a watched key.
     pub watch_flag: Arc<AtomicBool>,
 }
@@ -87,6 +92,8 @@ impl Session {
             transaction: None,
             watched: Vec::new(),
             held_since_ms: 0,
+            gateway: false,
+            watched_away: None,
             watch_flag: Arc::new(AtomicBool::new(false)),
         }
     }

@@ -81,6 +81,11 @@ pub fn is_exec(entry: &Entry) -> bool {
     entry.spec.name == "exec"
 }
 
+/// Whether the command is WATCH.
+pub fn is_watch(entry: &Entry) -> bool {
+    entry.spec.name == "watch"
+}
+
 /// Whether the command is EXEC and what it would run may write.
 pub fn is_exec_that_writes(entry: &Entry, session: &Session) -> bool {
     let writes = |transaction: &Transaction| transaction.queue.iter().any(|(entry, _)| entry.spec.has(WRITE));
@@ -105,6 +110,7 @@ fn forget_watched(hub: &Hub, session: &mut Session) {
             db.unwatch(&watched.key, &session.watch_flag);
         }
     }
+    session.watched_away = None;
     session.watch_flag.store(false, Ordering::Relaxed);
     session.client.watched.store(0, Ordering::Relaxed);
 }

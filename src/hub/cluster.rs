@@ -12,6 +12,7 @@ use crate::base::lock::{Mutex, RwLock};
 use crate::cluster::id::{ClusterId, NodeId};
 use crate::cluster::route::Routes;
 use crate::hub::clients::{Client, signal};
+use crate::hub::gateway::GatewayCounters;
 
 /// How far a node is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -189,6 +190,8 @@ pub struct Cluster {
     pub routes: Arc<Routes>,
     /// Counts since the start.
     pub counters: ClusterCounters,
+    /// Counts of the gateway.
+    pub gateway: GatewayCounters,
     vitals: RwLock<Arc<Vitals>>,
     /// Clients whose next command waits for a held slot, by id; one entry each.
     held: Mutex<HashMap<u64, Arc<Client>>>,
@@ -203,6 +206,7 @@ impl Cluster {
         Self {
             routes: Arc::new(routes),
             counters: ClusterCounters::default(),
+            gateway: GatewayCounters::default(),
             vitals: RwLock::default(),
             held: Mutex::default(),
             wishes,

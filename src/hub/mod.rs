@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod clients;
 pub mod cluster;
 pub mod errors;
+pub mod gateway;
 pub mod latency;
 pub mod orders;
 pub mod rates;

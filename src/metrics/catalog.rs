@@ -112,6 +112,13 @@ catalog! {
     CLUSTER_GOSSIP_BYTES = Counter "larder_cluster_gossip_bytes_total" ["direction"] "Bytes of gossip: sent or received.";
     CLUSTER_DROPPED = Counter "larder_cluster_dropped_messages_total" []
         "Messages of other nodes that were dropped: unreadable, of another cluster, or not with its secret.";
+    GATEWAY_REQUESTS = Counter "larder_gateway_requests_total" ["where"]
+        "Requests by the gateway, or parts of one: run on this node (local) or sent to another (remote).";
+    GATEWAY_RETRIES = Counter "larder_gateway_retries_total" []
+        "Requests by the gateway, or parts of one, that were sent once more, because their slot had moved or a node was out of reach.";
+    GATEWAY_ERRORS = Counter "larder_gateway_errors_total" []
+        "Requests by the gateway, or parts of one, that were given up, because no node could be reached or a link was lost.";
+    GATEWAY_LINKS = Gauge "larder_gateway_links" [] "Links of the gateway to other nodes that are open.";
 }
 
 #[cfg(test)]

@@ -151,6 +151,16 @@ pub struct ClusterCounts {
     pub gossip_received_bytes: u64,
     /// Messages of other nodes that were dropped.
     pub peer_messages_dropped: u64,
+    /// Requests by the gateway that ran here.
+    pub gateway_local: u64,
+    /// Requests by the gateway that were sent to other nodes.
+    pub gateway_remote: u64,
+    /// Those that were sent once more.
+    pub gateway_retries: u64,
+    /// Those that were given up.
+    pub gateway_errors: u64,
+    /// The gateway's links that are open.
+    pub gateway_links: u64,
 }
 
 /// Makes pages; keeps the recorder that it makes them with.
@@ -271,6 +281,7 @@ impl Exporter {
     }
 
     fn set_cluster_counts(&self, counts: &ClusterCounts) {
+        self.gauge(&catalog::GATEWAY_LINKS, &[], counts.gateway_links as f64);
         for (metric, count) in [
             (&catalog::CLUSTER_GRANTS, counts.grants_given),
             (&catalog::CLUSTER_GIVEN_UP, counts.nodes_given_up),
@@ -279,6 +290,8 @@ impl Exporter {
             (&catalog::CLUSTER_MOVED_KEYS, counts.moved_keys),
             (&catalog::CLUSTER_MOVED_BYTES, counts.moved_bytes),
             (&catalog::CLUSTER_DROPPED, counts.peer_messages_dropped),
+            (&catalog::GATEWAY_RETRIES, counts.gateway_retries),
+            (&catalog::GATEWAY_ERRORS, counts.gateway_errors),
         ] {
             self.counter(metric, &[], count);
         }
@@ -295,6 +308,8 @@ impl Exporter {
             (&catalog::CLUSTER_GOSSIP_MESSAGES, "received", counts.gossip_received_messages),
             (&catalog::CLUSTER_GOSSIP_BYTES, "sent", counts.gossip_sent_bytes),
             (&catalog::CLUSTER_GOSSIP_BYTES, "received", counts.gossip_received_bytes),
+            (&catalog::GATEWAY_REQUESTS, "local", counts.gateway_local),
+            (&catalog::GATEWAY_REQUESTS, "remote", counts.gateway_remote),
         ] {
             self.counter(metric, &[label], count);
         }

@@ -4,6 +4,7 @@
 //! Arguments are bytes; nothing here interprets them. An argument that is kept longer is copied at its exact size:
 //! holding on to a piece of the read buffer would pin all of it.
 
+use crate::base::num::IntegerText;
 use smallvec::SmallVec;
 use std::fmt;
 use std::ops::Index;
@@ -70,6 +71,22 @@ impl<'a> Args<'a> {
     /// Total length of the arguments, in bytes.
     pub fn total_bytes(self) -> usize {
         self.ranges.iter().map(|range| range.len as usize).sum()
+    }
+
+    /// Appends the request in the form that a client sends.
+    pub fn encode_into(self, out: &mut Vec<u8>) {
+        let mut number = IntegerText::new();
+        let mut head = |out: &mut Vec<u8>, kind: u8, count: usize| {
+            out.push(kind);
+            out.extend_from_slice(number.format(count as i64));
+            out.extend_from_slice(b"\r\n");
+        };
+        head(out, b'*', self.len());
+        for argument in self.iter() {
+            head(out, b'$', argument.len());
+            out.extend_from_slice(argument);
+            out.extend_from_slice(b"\r\n");
+        }
     }
 
     /// A copy of the arguments alone, at their exact size: one allocation up to six arguments, two beyond.

@@ -7,6 +7,7 @@ pub mod args;
 pub mod error;
 pub mod frame;
 pub mod inline;
+pub mod measure;
 pub mod output;
 pub mod reply;
 pub mod request;

@@ -197,6 +197,32 @@ impl Output {
         self.shared.push_back(Segment { at: self.dropped + self.own.len() as u64, bytes });
     }
 
+    /// Takes what was written since `mark` out; nothing of it may have been sent.
+    ///
+    /// # Panics
+    /// If [`Output::advance`] has passed `mark`.
+    pub fn split_off(&mut self, mark: Mark) -> Self {
+        let (own, shared) = self.position(mark);
+        assert!(own >= self.head, "the reply was sent already");
+        let mut rest = Self { own: self.own.split_off(own), ..Self::default() };
+        for segment in self.shared.drain(shared..) {
+            self.shared_pending -= segment.bytes.len();
+            rest.shared_pending += segment.bytes.len();
+            rest.shared.push_back(Segment { at: segment.at - mark.own, ..segment });
+        }
+        rest
+    }
+
+    /// Appends all that waits in another output, of which nothing was sent yet.
+    pub fn append(&mut self, other: Self) {
+        debug_assert!(other.head == 0 && other.shared_head == 0 && other.dropped == 0);
+        let base = self.dropped + self.own.len() as u64;
+        self.own.extend_from_slice(&other.own);
+        self.shared_pending += other.shared_pending;
+        self.shared
+            .extend(other.shared.into_iter().map(|segment| Segment { at: base + segment.at, ..segment }));
+    }
+
     /// Puts `header` at `mark`. Little behind it is moved up; much is left in place and the header linked in.
     pub fn insert_header(&mut self, mark: Mark, header: &[u8]) {
         let (own, shared) = self.position(mark);

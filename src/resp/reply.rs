@@ -251,6 +251,19 @@ impl Reply {
         self.out.truncate_to(mark);
     }
 
+    /// Takes what was written since `mark` out; nothing of it may have been sent.
+    ///
+    /// # Panics
+    /// If [`Reply::advance`] has passed `mark`.
+    pub fn split_off(&mut self, mark: Mark) -> Self {
+        Self { proto: self.proto, out: self.out.split_off(mark) }
+    }
+
+    /// Appends all that waits in `other`, of which nothing was sent yet.
+    pub fn append(&mut self, other: Self) {
+        self.out.append(other.out);
+    }
+
     /// Bytes written since `mark`.
     pub fn bytes_since(&self, mark: Mark) -> usize {
         self.out.bytes_since(mark)

@@ -34,6 +34,7 @@ use crate::hub::clients::{Client, flag, signal};
 use crate::resp::args::Args;
 use crate::resp::reply::{Proto, Reply};
 use crate::resp::request::{Limits, Scan, Scanner};
+use crate::server::gateway::{Means, Passage};
 use crate::server::stream::Stream;
 use crate::server::worker::{Desk, Tenure};
 
@@ -58,6 +59,8 @@ pub struct Connection {
     /// Set while CLIENT PAUSE holds the next request back.
     pause: Option<Pin<Box<Sleep>>>,
     waker: Option<Waker>,
+    /// What a connection to the gateway awaits from other nodes.
+    passage: Option<Box<Passage>>,
     tenure: Tenure,
 }
 
@@ -121,10 +124,12 @@ impl Drop for Connection {
 
 impl Connection {
     /// The task for a socket that was just registered with the thread's reactor.
-    pub fn new(tenure: Tenure, stream: Stream, authenticated: bool) -> Self {
+    pub fn new(tenure: Tenure, stream: Stream, authenticated: bool, gateway: bool) -> Self {
+        let mut session = Session::new(Arc::clone(&tenure.client), authenticated);
+        session.gateway = gateway;
         Self {
             stream,
-            session: Session::new(Arc::clone(&tenure.client), authenticated),
+            session,
             scanner: Scanner::new(),
             input: Vec::new(),
             consumed: 0,
@@ -136,6 +141,7 @@ impl Connection {
             ended: false,
             pause: None,
             waker: None,
+            passage: None,
             tenure,
         }
     }
@@ -145,11 +151,17 @@ impl Connection {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
             self.tenure.client.attach(cx.waker().clone());
+            if self.session.gateway && self.passage.is_none() {
+                self.passage = Some(Box::new(Passage::new(cx.waker().clone())));
+            }
         }
     }
 
     fn advance(&mut self, cx: &mut Context<'_>, desk: &mut Desk, turn: &mut Turn) -> Next {
         self.heed_signals();
+        if self.passage.is_some() {
+            self.collect(cx, desk);
+        }
         if self.unsent.is_some() {
             self.send(cx, desk);
         }
@@ -159,6 +171,7 @@ impl Connection {
                 self.tenure.client.set(flag::CLOSING, true);
                 return Next::Wait;
             }
+            (Phase::Closing, None) if self.is_owed() => return Next::Wait,
             (Phase::Closing, None) => return self.finish(),
             (Phase::Open, Some(unsent))
                 if is_over(unsent.pending_bytes(), desk.worker.state.config().client_output_pause) =>
@@ -171,6 +184,9 @@ impl Connection {
             // Reads on, to notice when the peer leaves.
             let leaves = self.is_draining() || self.ended;
             return if leaves { Next::End } else { self.take_in(cx, desk, turn, INPUT_BACKLOG_BYTES) };
+        }
+        if self.passage.as_ref().is_some_and(|passage| passage.is_stalled()) {
+            return self.take_in(cx, desk, turn, INPUT_BACKLOG_BYTES);
         }
         if self.consumed < self.input.len() && self.wanted_bytes == 0 {
             return self.execute_own(cx, desk, turn);
@@ -229,6 +245,32 @@ impl Connection {
         }
     }
 
+    /// Takes what other nodes have answered into the output.
+    fn collect(&mut self, cx: &mut Context<'_>, desk: &mut Desk) {
+        let Some(passage) = &mut self.passage else { return };
+        let Desk { worker, output, .. } = desk;
+        if self.unsent.is_none() && !output.is_empty() {
+            // As before a batch: what a handler that panicked has left.
+            *output = Reply::default();
+        }
+        let reply = self.unsent.as_deref_mut().unwrap_or(output);
+        reply.set_proto(self.protocol);
+        let mut means = Means { pool: &self.tenure.post.pool, worker, session: &mut self.session };
+        passage.collect(cx, &mut means, reply);
+        if passage.has_lapsed() {
+            self.phase = Phase::Dead;
+            desk.output = Reply::default();
+        }
+        if self.unsent.is_none() && self.phase != Phase::Dead && !desk.output.is_empty() {
+            self.send(cx, desk);
+        }
+    }
+
+    /// Whether other nodes' replies are awaited.
+    fn is_owed(&self) -> bool {
+        self.passage.as_ref().is_some_and(|passage| passage.is_busy())
+    }
+
     /// Nothing is in hand: reads what there is into the desk's buffer, executes what is whole, keeps the rest.
     fn read(&mut self, cx: &mut Context<'_>, desk: &mut Desk, turn: &mut Turn) -> Next {
         if turn.reads == 0 || turn.requests == 0 {
@@ -253,7 +295,8 @@ impl Connection {
     /// No input has come.
     fn idle(&mut self) -> Next {
         // Replies that the peer is slow to read are still in hand.
-        if self.is_draining() && self.unsent.is_none() { self.finish() } else { Next::Wait }
+        let in_hand = self.unsent.is_some() || self.is_owed();
+        if self.is_draining() && !in_hand { self.finish() } else { Next::Wait }
     }
 
     /// Whether the server is stopping, which it may have given up since it said so.
@@ -382,6 +425,9 @@ impl Connection {
         let mut unsent = self.unsent.take();
         let reply = unsent.as_deref_mut().unwrap_or(output);
         reply.set_proto(self.protocol);
+        if let Some(passage) = &mut self.passage {
+            passage.begin(&worker.hub, reply);
+        }
         let mut at = 0;
         // The first request is executed at once; what lies behind it is a pipeline, and worth a look ahead.
         let mut looked = 1;
@@ -393,7 +439,7 @@ impl Connection {
             let limits = Limits::new(bulk_max, self.session.authenticated);
             match self.scanner.scan(&input[at..], &limits) {
                 Scan::Request { consumed_bytes } => {
-                    if !self.execute_one(&input[at..], worker, reply) {
+                    if !self.execute_one(&input[at..], consumed_bytes, worker, reply) {
                         break;
                     }
                     at += consumed_bytes;
@@ -414,8 +460,18 @@ impl Connection {
             }
         }
         self.protocol = reply.proto();
+        if let Some(passage) = &mut self.passage {
+            passage.finish(&worker.hub, reply);
+        }
         let made = reply.pending_bytes();
         self.unsent = unsent;
+        self.judge(worker, made, hard_bytes);
+        worker.state.stats.busy_ns.add(worker.state.last_ns - began_ns);
+        at
+    }
+
+    /// After a batch: whether the connection may go on, with so many bytes of replies, and whether they may leave.
+    fn judge(&mut self, worker: &mut WorkerLocal, made: usize, hard_bytes: u64) {
         // As in Redis, too much is too much even if the socket were to take it.
         if hard_bytes != 0 && is_over(made + self.tenure.client.outbox_bytes(), hard_bytes) {
             self.end_for_output(worker);
@@ -427,13 +483,17 @@ impl Connection {
             );
             self.phase = Phase::Dead;
         }
-        worker.state.stats.busy_ns.add(worker.state.last_ns - began_ns);
-        at
     }
 
     /// Executes the request that the scanner has found at the start of `input`; false if it must wait.
     #[inline]
-    fn execute_one(&mut self, input: &[u8], worker: &mut WorkerLocal, reply: &mut Reply) -> bool {
+    fn execute_one(
+        &mut self,
+        input: &[u8],
+        length: usize,
+        worker: &mut WorkerLocal,
+        reply: &mut Reply,
+    ) -> bool {
         let args = self.scanner.args(input);
         if input[0] != b'*' && is_http(args) {
             info!("closing {}: it speaks HTTP", self.tenure.client.peer);
@@ -448,11 +508,26 @@ impl Connection {
             worker.hub.clients.set_blocked(&self.tenure.client, true);
             return false;
         }
-        if execute(worker, &mut self.session, reply, args) == Progress::Held {
-            self.pause = Some(Box::pin(sleep(Duration::from_millis(CLUSTER_HOLD_RETRY_MS))));
-            worker.hub.clients.set_blocked(&self.tenure.client, true);
-            worker.hub.cluster.hold(&self.tenure.client);
+        if self.passage.as_mut().is_some_and(|passage| passage.must_wait()) {
             return false;
+        }
+        match (execute(worker, &mut self.session, reply, args), &mut self.passage) {
+            (Progress::Done, None) => {}
+            (Progress::Done, Some(passage)) => passage.ran_here(&self.session),
+            (Progress::Away, Some(passage)) => {
+                let raw = (input[0] == b'*').then(|| &input[..length]);
+                let pool = &self.tenure.post.pool;
+                let mut means = Means { pool, worker, session: &mut self.session };
+                if !passage.take(&mut means, reply, args, raw) {
+                    return false;
+                }
+            }
+            (Progress::Held | Progress::Away, _) => {
+                self.pause = Some(Box::pin(sleep(Duration::from_millis(CLUSTER_HOLD_RETRY_MS))));
+                worker.hub.clients.set_blocked(&self.tenure.client, true);
+                worker.hub.cluster.hold(&self.tenure.client);
+                return false;
+            }
         }
         self.tenure.client.commands.add(1);
         match self.session.closing {

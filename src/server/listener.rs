@@ -33,16 +33,18 @@ use crate::server::stream::Accepted;
 pub enum Bound {
     /// By TCP.
     Tcp(std::net::TcpListener, SocketAddr),
+    /// By TCP, for clients that know nothing of clusters.
+    Gateway(std::net::TcpListener, SocketAddr),
     /// By a unix socket.
     Unix(std::os::unix::net::UnixListener, SocketFile),
 }
 
 impl Bound {
-    /// The TCP address, with the port that was chosen if none was given.
+    /// The TCP address for clients, with the port that was chosen if none was given.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(_, local) => Some(*local),
-            Self::Unix(..) => None,
+            Self::Gateway(..) | Self::Unix(..) => None,
         }
     }
 }
@@ -81,7 +83,23 @@ pub fn bind(config: &Config) -> Result<Vec<Bound>, String> {
             "nothing to listen on: give `bind` an address of this machine, or set `unixsocket`".to_owned()
         );
     }
+    bind_gateway(config, &mut bound)?;
     Ok(bound)
+}
+
+/// Binds the gateway's port, if there is to be one, wherever clients are served.
+fn bind_gateway(config: &Config, bound: &mut Vec<Bound>) -> Result<(), String> {
+    if config.gateway_port == 0 {
+        return Ok(());
+    }
+    for &address in &config.bind {
+        if let Some(Bound::Tcp(listener, local)) =
+            bind_one(address, config.gateway_port, config.tcp_backlog as i32)?
+        {
+            bound.push(Bound::Gateway(listener, local));
+        }
+    }
+    Ok(())
 }
 
 /// Binds what was bound before: TCP at these addresses, and the unix socket of the configuration.
@@ -94,6 +112,7 @@ pub(super) fn bind_again(addresses: &[SocketAddr], config: &Config) -> Result<Ve
     if !config.unixsocket.is_empty() {
         bound.push(bind_unix(Path::new(&config.unixsocket), config.unixsocketperm.0, backlog)?);
     }
+    bind_gateway(config, &mut bound)?;
     Ok(bound)
 }
 
@@ -170,6 +189,8 @@ pub struct Handoff {
     pub socket: Accepted,
     /// Its entry in the registry.
     pub client: Arc<Client>,
+    /// Whether it came by the gateway.
+    pub gateway: bool,
 }
 
 /// The acceptor's end of one worker.
@@ -187,19 +208,22 @@ pub struct Acceptor {
     workers: Vec<Intake>,
     next_worker: usize,
     backoff_ms: u64,
+    /// Whether it accepts for the gateway.
+    gateway: bool,
 }
 
 impl Acceptor {
     /// An acceptor for these workers, of which there must be at least one.
     pub fn new(hub: Arc<Hub>, workers: Vec<Intake>) -> Self {
         assert!(!workers.is_empty());
-        Self { hub, workers, next_worker: 0, backoff_ms: *ACCEPT_BACKOFF_MS.start() }
+        Self { hub, workers, next_worker: 0, backoff_ms: *ACCEPT_BACKOFF_MS.start(), gateway: false }
     }
 
     /// Accepts until the future is dropped, which closes the listener. Fails only if the listener cannot be used at all.
     pub async fn run(mut self, bound: Bound) -> io::Result<()> {
+        self.gateway = matches!(bound, Bound::Gateway(..));
         match bound {
-            Bound::Tcp(listener, _) => {
+            Bound::Tcp(listener, _) | Bound::Gateway(listener, _) => {
                 let listener = TcpListener::from_std(listener)?;
                 loop {
                     let accepted =
@@ -256,7 +280,7 @@ impl Acceptor {
             return;
         };
         newcomer.tune(config.tcp_keepalive);
-        self.hand_over(worker, Handoff { socket: newcomer.socket, client }).await;
+        self.hand_over(worker, Handoff { socket: newcomer.socket, client, gateway: self.gateway }).await;
     }
 
     /// The accepting thread is the only writer of this counter, so it may stand among any worker's.

@@ -5,6 +5,7 @@
 
 pub mod connection;
 pub mod descriptors;
+pub mod gateway;
 pub mod http;
 pub mod listener;
 pub mod shutdown;

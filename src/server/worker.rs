@@ -26,6 +26,7 @@ use crate::hub::clients::{Client, flag};
 use crate::hub::rates::Flow;
 use crate::resp::reply::Reply;
 use crate::server::connection::Connection;
+use crate::server::gateway::Pool;
 use crate::server::listener::Handoff;
 use crate::server::stream::Stream;
 use crate::store::tick::Ticker;
@@ -36,6 +37,8 @@ pub struct Post {
     pub hub: Arc<Hub>,
     /// Lent to the connection being served.
     pub desk: RefCell<Desk>,
+    /// The gateway's links to other nodes.
+    pub pool: Pool,
     index: usize,
     connections: Arc<AtomicUsize>,
     /// Every connection, in the order in which the sweep will look at it; those that have ended are dropped then.
@@ -81,8 +84,12 @@ async fn serve(plan: Plan) {
         input: vec![0; READ_BYTES].into_boxed_slice(),
         output: Reply::default(),
     };
-    let post =
-        Rc::new(Post { hub, desk: RefCell::new(desk), index, connections, roster: RefCell::default() });
+    let (pool, desk) = (Pool::new(&hub), RefCell::new(desk));
+    let post = Rc::new(Post { hub, desk, pool, index, connections, roster: RefCell::default() });
+    if post.hub.config.load().gateway_port != 0 {
+        let post = Rc::clone(&post);
+        spawn_local(async move { post.pool.look_after().await });
+    }
     spawn_local(sweep(Rc::clone(&post)));
     spawn_local(tick(Rc::clone(&post)));
     while let Some(handoff) = queue.recv().await {
@@ -94,14 +101,14 @@ async fn serve(plan: Plan) {
 
 impl Post {
     fn take(self: &Rc<Self>, handoff: Handoff) {
-        let Handoff { socket, client } = handoff;
+        let Handoff { socket, client, gateway } = handoff;
         self.desk.borrow().worker.state.stats.connections_opened.add(1);
         let tenure = Tenure { post: Rc::clone(self), client: Arc::clone(&client) };
         let authenticated = self.hub.config.load().requirepass.expose().is_empty();
         match Stream::register(socket) {
             Ok(stream) => {
                 self.roster.borrow_mut().push_back(Arc::downgrade(&client));
-                spawn_local(Connection::new(tenure, stream, authenticated));
+                spawn_local(Connection::new(tenure, stream, authenticated, gateway));
             }
             Err(error) => warn!("cannot serve {}: {error}", client.peer),
         }

@@ -181,7 +181,7 @@ impl Host {
         let text: String = slices[..filled].iter().map(|slice| String::from_utf8_lossy(slice)).collect();
         match progress {
             Progress::Done => Some(text),
-            Progress::Held => None,
+            Progress::Held | Progress::Away => None,
         }
     }
 }

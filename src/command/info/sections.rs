@@ -26,19 +26,20 @@ fn human(bytes: u64) -> String {
 pub(super) fn server(text: &mut Text, facts: &mut Facts<'_, '_>) {
     let hub = facts.cx.hub;
     let uptime_seconds = facts.cx.now_ms.saturating_sub(hub.started_ms) / 1000;
+    let (clustered, by_gateway) = (facts.cx.in_cluster(), facts.cx.session.gateway);
     let config = facts.cx.worker.config();
     text.field("redis_version", REDIS_VERSION);
     text.field("larder_version", LARDER_VERSION);
     text.field("redis_git_sha1", "00000000");
     text.field("redis_git_dirty", 0);
     text.field("redis_build_id", "0");
-    text.field("redis_mode", if hub.cluster.is_on() { "cluster" } else { "standalone" });
+    text.field("redis_mode", if clustered { "cluster" } else { "standalone" });
     text.field("os", format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
     text.field("arch_bits", usize::BITS);
     text.field("multiplexing_api", "epoll");
     text.field("process_id", std::process::id());
     text.field("run_id", &hub.run_id);
-    text.field("tcp_port", config.port);
+    text.field("tcp_port", if by_gateway { config.gateway_port } else { config.port });
     text.field("server_time_usec", facts.cx.worker.clock.wall_us());
     text.field("uptime_in_seconds", uptime_seconds);
     text.field("uptime_in_days", uptime_seconds / 86_400);
@@ -276,8 +277,8 @@ pub(super) fn latencystats(text: &mut Text, facts: &mut Facts<'_, '_>) {
 
 pub(super) fn cluster(text: &mut Text, facts: &mut Facts<'_, '_>) {
     let cluster = &facts.cx.hub.cluster;
-    text.field("cluster_enabled", u8::from(cluster.is_on()));
-    if !cluster.is_on() {
+    text.field("cluster_enabled", u8::from(facts.cx.in_cluster()));
+    if !facts.cx.in_cluster() {
         return;
     }
     let (view, vitals) = (cluster.routes.view(), cluster.vitals());
