@@ -37,6 +37,16 @@ impl Grants {
         grants
     }
 
+    /// Goes on at `now_ns` with a leadership that was interrupted: nobody could renew meanwhile, so everybody is waited
+    /// for anew, except who is being given up. That was proposed and may yet be agreed on, in this very leadership.
+    pub fn resume(&mut self, now_ns: u64) {
+        for (id, grant) in &mut self.granted {
+            if !self.condemned.contains(&(*id, grant.incarnation)) {
+                grant.at_ns = now_ns;
+            }
+        }
+    }
+
     /// How long a lease lasts.
     pub fn lease_ns(&self) -> u64 {
         self.lease_ns
@@ -116,6 +126,25 @@ mod tests {
         table.apply(&super::super::table::Change::Join(member(1))).expect("it comes back");
         grants.follow(&table, 2 * LEASE_NS);
         assert!(grants.grant(&member(1), 2 * LEASE_NS));
+    }
+
+    /// Found by the simulation: a leader proposed to give a process up, lost its quorum, and forgot that; with the quorum
+    /// back in the same term it granted that process a lease before its proposal was agreed on.
+    #[test]
+    fn an_interrupted_leadership_forgets_nobody_that_it_gives_up() {
+        let table = table_of(2);
+        let mut grants = Grants::begin(&table, LEASE_NS, 0);
+        assert!(grants.grant(&member(0), 2 * LEASE_NS));
+        let late_ns = 2 * LEASE_NS + LEASE_NS / 2;
+        assert_eq!(grants.condemn(late_ns), [(member(1).id, 1)]);
+        grants.resume(4 * LEASE_NS);
+        grants.follow(&table, 4 * LEASE_NS);
+        assert!(!grants.grant(&member(1), 4 * LEASE_NS), "its slots may be gone any moment");
+        assert_eq!(
+            grants.condemn(4 * LEASE_NS),
+            [(member(1).id, 1)],
+            "it is proposed again, and nobody else is"
+        );
     }
 
     #[test]

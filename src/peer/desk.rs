@@ -40,18 +40,21 @@ impl Desk {
         Arc::new(Self { hub, clock, agreement, lease_ns, grants: Mutex::default(), asked })
     }
 
-    /// Begins the grants of a leadership, unless they have begun: everybody may hold a lease from before.
-    pub fn begin(&self, leadership: (u32, u64), table: &Table) {
-        let mut grants = self.grants.lock();
-        if grants.as_ref().is_none_or(|(known, _)| *known != leadership) {
-            *grants = Some((leadership, Grants::begin(table, self.lease_ns, self.clock.boot_ns())));
-            count(&self.hub.cluster.counters.leaderships);
+    /// Begins the grants of a leadership: everybody may hold a lease from before. A leadership that has begun goes
+    /// on with its grants, and waits for everybody anew if it was interrupted.
+    pub fn begin(&self, leadership: (u32, u64), table: &Table, interrupted: bool) {
+        let now_ns = self.clock.boot_ns();
+        match &mut *self.grants.lock() {
+            Some((known, grants)) if *known == leadership => {
+                if interrupted {
+                    grants.resume(now_ns);
+                }
+            }
+            grants => {
+                *grants = Some((leadership, Grants::begin(table, self.lease_ns, now_ns)));
+                count(&self.hub.cluster.counters.leaderships);
+            }
         }
-    }
-
-    /// Ends the grants of a leadership that is over.
-    pub fn end(&self) {
-        *self.grants.lock() = None;
     }
 
     /// Processes whose leases have run out for certain; none of them is granted another.

@@ -40,8 +40,8 @@ pub async fn run(node: Arc<Node>) {
                     present.version
                 );
             }
+            node.desk().begin(desk::leadership(node.agreement()), &present, !led);
             led = true;
-            node.desk().begin(desk::leadership(node.agreement()), &present);
             give_up(&node, &present).await;
             begin_moves(&node, &present).await;
             if node.clock().boot_ns() >= voters_at_ns {
@@ -51,7 +51,6 @@ pub async fn run(node: Arc<Node>) {
         } else if led {
             tracing::info!("no longer leading the cluster");
             led = false;
-            node.desk().end();
         }
         // A turn comes by itself, too: time alone makes leases run out.
         drop(timeout(Duration::from_millis(TURN_MS), table.changed()).await);
