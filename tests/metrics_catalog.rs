@@ -59,6 +59,7 @@ fn sample() -> Sample {
                 gateway_links: 2,
                 ..ClusterCounts::default()
             },
+            dropped: vec![("secret", 6), ("foreign", 0)],
             ..ClusterSample::default()
         }),
     }
@@ -126,6 +127,7 @@ fn numbers_arrive() {
         ("larder_cluster_gossip_bytes_total{direction=\"received\"}", 5_000_000_001.0),
         ("larder_gateway_requests_total{where=\"remote\"}", 23.0),
         ("larder_gateway_links", 2.0),
+        ("larder_cluster_dropped_total{reason=\"secret\"}", 6.0),
     ] {
         assert_eq!(series.get(name), Some(&number), "{name}\n{page}");
     }

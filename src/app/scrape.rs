@@ -105,6 +105,7 @@ fn cluster(hub: &Hub) -> ClusterSample {
         lease_seconds: left_ns as f64 / 1e9,
         moves_active: view.table.moves.len() as u64,
         counts: counts(&hub.cluster.counters, &hub.cluster.gateway),
+        dropped: vitals.dropped.clone(),
     }
 }
 
@@ -129,7 +130,6 @@ fn counts(counters: &ClusterCounters, gateway: &GatewayCounters) -> ClusterCount
         gossip_received_messages: of(&counters.gossip_received_messages),
         gossip_sent_bytes: of(&counters.gossip_sent_bytes),
         gossip_received_bytes: of(&counters.gossip_received_bytes),
-        peer_messages_dropped: of(&counters.peer_messages_dropped),
         gateway_local: of(&gateway.local),
         gateway_remote: of(&gateway.remote),
         gateway_retries: of(&gateway.retries),

@@ -106,6 +106,8 @@ pub struct Vitals {
     pub peers: Vec<PeerVitals>,
     /// Moves that this node takes part in.
     pub moves: Vec<MoveVitals>,
+    /// Links and messages of other nodes that were dropped since the start, by reason; always the same reasons.
+    pub dropped: Vec<(&'static str, u64)>,
 }
 
 macro_rules! counters {
@@ -160,8 +162,6 @@ counters! {
     gossip_sent_bytes,
     /// Bytes of gossip received from other nodes.
     gossip_received_bytes,
-    /// Messages of other nodes that were dropped: unreadable, of another cluster, or not with its secret.
-    peer_messages_dropped,
 }
 
 /// Adds one to a counter.

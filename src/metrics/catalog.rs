@@ -110,8 +110,6 @@ catalog! {
     CLUSTER_MOVED_BYTES = Counter "larder_cluster_moved_bytes_total" [] "Bytes that this node sent to the new owners of slots.";
     CLUSTER_GOSSIP_MESSAGES = Counter "larder_cluster_gossip_messages_total" ["direction"] "Messages of gossip: sent or received.";
     CLUSTER_GOSSIP_BYTES = Counter "larder_cluster_gossip_bytes_total" ["direction"] "Bytes of gossip: sent or received.";
-    CLUSTER_DROPPED = Counter "larder_cluster_dropped_messages_total" []
-        "Messages of other nodes that were dropped: unreadable, of another cluster, or not with its secret.";
     GATEWAY_REQUESTS = Counter "larder_gateway_requests_total" ["where"]
         "Requests by the gateway, or parts of one: run on this node (local) or sent to another (remote).";
     GATEWAY_RETRIES = Counter "larder_gateway_retries_total" []
@@ -119,6 +117,8 @@ catalog! {
     GATEWAY_ERRORS = Counter "larder_gateway_errors_total" []
         "Requests by the gateway, or parts of one, that were given up, because no node could be reached or a link was lost.";
     GATEWAY_LINKS = Gauge "larder_gateway_links" [] "Links of the gateway to other nodes that are open.";
+    CLUSTER_DROPPED = Counter "larder_cluster_dropped_total" ["reason"]
+        "Links and messages of other nodes that were dropped, such as those with another secret (secret) or of another cluster.";
 }
 
 #[cfg(test)]

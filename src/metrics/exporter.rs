@@ -108,6 +108,8 @@ pub struct ClusterSample {
     pub moves_active: u64,
     /// Counts so far: of commands that were redirected and the like.
     pub counts: ClusterCounts,
+    /// Links and messages of other nodes that were dropped, by reason.
+    pub dropped: Vec<(&'static str, u64)>,
 }
 
 /// What a member has counted since its start.
@@ -149,8 +151,6 @@ pub struct ClusterCounts {
     pub gossip_sent_bytes: u64,
     /// Bytes of gossip received.
     pub gossip_received_bytes: u64,
-    /// Messages of other nodes that were dropped.
-    pub peer_messages_dropped: u64,
     /// Requests by the gateway that ran here.
     pub gateway_local: u64,
     /// Requests by the gateway that were sent to other nodes.
@@ -278,6 +278,9 @@ impl Exporter {
             self.gauge(metric, &[], number as f64);
         }
         self.gauge(&catalog::CLUSTER_LEASE, &[], cluster.lease_seconds);
+        for (reason, count) in &cluster.dropped {
+            self.counter(&catalog::CLUSTER_DROPPED, &[reason], *count);
+        }
     }
 
     fn set_cluster_counts(&self, counts: &ClusterCounts) {
@@ -289,7 +292,6 @@ impl Exporter {
             (&catalog::CLUSTER_HELD, counts.holds),
             (&catalog::CLUSTER_MOVED_KEYS, counts.moved_keys),
             (&catalog::CLUSTER_MOVED_BYTES, counts.moved_bytes),
-            (&catalog::CLUSTER_DROPPED, counts.peer_messages_dropped),
             (&catalog::GATEWAY_RETRIES, counts.gateway_retries),
             (&catalog::GATEWAY_ERRORS, counts.gateway_errors),
         ] {

@@ -2,12 +2,14 @@
 //! stands, and carrying out operators' wishes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
+use super::fault::Fault;
 use super::member::{MemberState, Peer};
 use super::message::{Answer, Ask};
 use super::node::Node;
@@ -112,9 +114,32 @@ pub async fn show(node: Arc<Node>) {
             before = phase;
         }
         announce(&node, &vitals);
+        carry_over(&node);
         node.hub().cluster.set_vitals(vitals);
         sleep(Duration::from_millis(VITALS_MS)).await;
     }
+}
+
+/// Shows what gossip has cost so far among the node's counters.
+fn carry_over(node: &Arc<Node>) {
+    let (from, to) = (node.gossip().counters(), &node.hub().cluster.counters);
+    for (from, to) in [
+        (&from.sent, &to.gossip_sent_messages),
+        (&from.received, &to.gossip_received_messages),
+        (&from.sent_bytes, &to.gossip_sent_bytes),
+        (&from.received_bytes, &to.gossip_received_bytes),
+    ] {
+        to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+/// What of other nodes was dropped, by reason: links for breaking a rule, and gossip that could not be used.
+fn dropped(node: &Arc<Node>) -> Vec<(&'static str, u64)> {
+    let (faults, gossip) = (node.post().links().faults(), node.gossip().counters());
+    let links = Fault::ALL.into_iter().map(|fault| (fault.name(), faults.get(fault)));
+    let messages = gossip.dropped.load(Ordering::Relaxed);
+    let values = gossip.malformed.load(Ordering::Relaxed);
+    links.chain([("gossip_message", messages), ("gossip_values", values)]).collect()
 }
 
 /// Tells others how far this node is: which table it has, of which cluster.
@@ -166,6 +191,7 @@ fn vitals(node: &Arc<Node>) -> Vitals {
         term: status.term,
         peers: peers.collect(),
         moves: moves(node),
+        dropped: dropped(node),
     }
 }
 
