@@ -9,10 +9,11 @@ use larder::config::Config;
 use larder::metrics::catalog::METRICS;
 use std::env;
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use support::server::Server;
+use support::server::{Server, free_port, wait_until};
 use support::tool;
 
 /// Taken while the file is read or written: the tests of this program run side by side.
@@ -81,6 +82,89 @@ fn shell_lines(text: &str) -> Vec<String> {
     lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
+/// Whether a line belongs to the section on clusters, which is run on its own.
+fn is_of_cluster(line: &str) -> bool {
+    line.contains("cluster") || line.contains("-p 700")
+}
+
+/// The processes of the section on clusters.
+struct Nodes(Vec<Child>);
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for node in &mut self.0 {
+            // Both fail only when it has ended already.
+            let _ = node.kill();
+            let _ = node.wait();
+        }
+    }
+}
+
+/// A port for clients that is free, as is the one for nodes 10000 above it.
+fn port_pair() -> u16 {
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    (0..1000)
+        .map(|_| free_port())
+        .map(|port| if port > 45_000 { port - 20_000 } else { port })
+        // Digits as in the README's would be replaced twice.
+        .find(|port| !port.to_string().contains("700") && is_free(*port) && is_free(port + 10_000))
+        .unwrap_or_else(|| panic!("no free ports"))
+}
+
+/// `line` with the ports of the README replaced by such as are free here.
+fn with_ports(line: &str, ports: &[u16]) -> String {
+    let mut line = line.to_owned();
+    for (index, port) in ports.iter().enumerate() {
+        line = line.replace(&format!("1700{}", index + 1), &(port + 10_000).to_string());
+        line = line.replace(&format!("700{}", index + 1), &port.to_string());
+    }
+    line
+}
+
+#[test]
+fn its_cluster_works() {
+    if !tool::is_installed("redis-cli", &["--version"]) {
+        return;
+    }
+    let text = fs::read_to_string(readme()).unwrap_or_else(|error| panic!("README.md: {error}"));
+    let mut ports: Vec<u16> = Vec::new();
+    while ports.len() < 4 {
+        let port = port_pair();
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    let mut nodes = Nodes(Vec::new());
+    let mut printed = Vec::new();
+    for line in shell_lines(&text).iter().filter(|line| is_of_cluster(line)) {
+        let line = with_ports(line, &ports);
+        let mut words = line.split_whitespace().filter(|word| *word != "&");
+        let mut command = match words.next() {
+            Some("larder") => Command::new(env!("CARGO_BIN_EXE_larder")),
+            other => Command::new(other.unwrap_or_default()),
+        };
+        command.args(words);
+        if line.ends_with('&') {
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            nodes.0.push(command.spawn().unwrap_or_else(|error| panic!("{line}: {error}")));
+        } else {
+            let finished = tool::run(&mut command, b"");
+            assert!(finished.status.success(), "{line}: {}", finished.all());
+            printed.push(finished.stdout);
+        }
+    }
+    assert_eq!(nodes.0.len(), 4);
+    let printed = printed.concat();
+    for part in ["OK\n", "hello\n", "[OK] All 16384 slots covered."] {
+        assert!(printed.contains(part), "no {part:?} in\n{printed}");
+    }
+    let state = |port: u16| {
+        let info = ["-p", &port.to_string(), "CLUSTER", "INFO"];
+        tool::run(Command::new("redis-cli").args(info), b"").stdout
+    };
+    wait_until("the drained node has left", || state(ports[0]).contains("cluster_known_nodes:3"));
+}
+
 /// Runs one line of the README against `server` and returns what it printed. Ports are replaced by the server's, the
 /// name of our binary by its path.
 fn run_line(line: &str, server: &Server) -> String {
@@ -114,7 +198,7 @@ fn its_shell_lines_work() {
     };
     let server = Server::start(&[]);
     let mut others = Vec::new();
-    for line in shell_lines(&text) {
+    for line in shell_lines(&text).into_iter().filter(|line| !is_of_cluster(line)) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match (words[0], words.get(1).copied().unwrap_or_default()) {
             ("redis-cli" | "redis-benchmark", _)

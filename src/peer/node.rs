@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::arrivals::Arrivals;
@@ -78,6 +78,8 @@ pub struct Node {
     /// Why it is no further, for people.
     reason: Mutex<String>,
     left: AtomicBool,
+    /// Whether the node has left and nobody waits for it any more.
+    gone: watch::Sender<bool>,
     forming: mpsc::Sender<Heeded>,
     /// Told when this node should ask to be taken in.
     pub(super) join: Notify,
@@ -102,6 +104,7 @@ impl Node {
             hint: Mutex::new(Hint { leader: None, voters: Vec::new(), rng: Rng::from_entropy() }),
             reason: Mutex::default(),
             left: AtomicBool::new(false),
+            gone: watch::Sender::new(false),
             join: Notify::new(),
             forming,
             hub,
@@ -227,6 +230,16 @@ impl Node {
     /// Whether the node is no member any more by its own will.
     pub fn has_left(&self) -> bool {
         self.left.load(Ordering::Acquire)
+    }
+
+    /// From here on nobody misses this node.
+    pub fn set_gone(&self) {
+        self.gone.send_replace(true);
+    }
+
+    /// Whether nobody misses this node.
+    pub fn gone(&self) -> watch::Receiver<bool> {
+        self.gone.subscribe()
     }
 
     /// Who was heard to lead, if the node has no better knowledge.

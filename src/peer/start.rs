@@ -178,6 +178,7 @@ fn spawn_duties(node: &Arc<Node>, wishes: mpsc::Receiver<WishInHand>) {
     tokio::spawn(upkeep::be_member(Arc::clone(node)));
     tokio::spawn(upkeep::listen(Arc::clone(node)));
     tokio::spawn(upkeep::clean(Arc::clone(node)));
+    tokio::spawn(upkeep::leave_when_drained(Arc::clone(node)));
     tokio::spawn(upkeep::show(Arc::clone(node)));
     tokio::spawn(upkeep::fulfil(Arc::clone(node), wishes));
 }

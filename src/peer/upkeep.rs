@@ -258,7 +258,9 @@ async fn drain(node: &Arc<Node>, id: NodeId) -> Result<(), String> {
     if id != node.id() {
         return Ok(());
     }
-    leave(node).await
+    let mut gone = node.gone();
+    gone.wait_for(|gone| *gone).await.map_err(|_| "the node is stopping")?;
+    Ok(())
 }
 
 /// Takes the node's share again.
@@ -274,23 +276,36 @@ async fn stay(node: &Arc<Node>) -> Result<(), String> {
     }
 }
 
-/// Waits until nothing is left here, then leaves the table.
-async fn leave(node: &Arc<Node>) -> Result<(), String> {
+/// Leaves the table once this node is to give its slots away, whoever wished it, and has none left.
+pub async fn leave_when_drained(node: Arc<Node>) {
     let mut installed = node.ground().installed();
-    while !node.ground().table().ranges_of(node.id()).is_empty() {
-        installed.changed().await.map_err(|_| "the node is stopping")?;
+    loop {
+        let table = node.ground().table();
+        let drains = table
+            .process(node.id(), node.incarnation())
+            .is_some_and(|member| member.standing == Standing::Draining);
+        if drains && table.ranges_of(node.id()).is_empty() {
+            leave(&node).await;
+            return node.set_gone();
+        }
+        if installed.changed().await.is_err() {
+            return;
+        }
     }
+}
+
+/// Leaves the table, and waits a little until another node votes in this one's place.
+async fn leave(node: &Arc<Node>) {
     node.set_left();
     let change = Change::Leave { id: node.id(), incarnation: node.incarnation() };
-    if node.propose(change).await.is_err() {
-        return Err("the others may wait for this node's lease to run out".to_owned());
+    while node.propose(change.clone()).await.is_err() {
+        sleep(Duration::from_millis(VITALS_MS)).await;
     }
     tracing::info!("all slots are with other nodes: this one has left the cluster");
     // The others should not miss its vote, or its leadership: the leader replaces voters that are no members.
     if timeout(Duration::from_millis(REPLACED_MS), replaced(node)).await.is_err() {
-        tracing::warn!("stopping although this node's vote was not taken over");
+        tracing::warn!("this node's vote was not taken over");
     }
-    Ok(())
 }
 
 /// Returns when the leader is another node and says that this one does not vote. Who has lost its vote is not told so.
