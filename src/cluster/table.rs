@@ -206,6 +206,9 @@ impl Table {
     /// # Errors
     /// The change does not fit; the table is as it was.
     pub fn apply(&mut self, change: &Change) -> Outcome {
+        if !self.cluster.is_founded() && !matches!(change, Change::Found { .. } | Change::Reform { .. }) {
+            return Err(Refusal::Stale);
+        }
         match change {
             Change::Found { cluster, members } => self.found(*cluster, members)?,
             Change::Join(member) => self.join(member)?,

@@ -68,7 +68,8 @@ impl Measure {
     /// An element's head, or all of it, ends at `end`; `elements` are within it.
     fn pass(&mut self, end: usize, elements: u64) -> Result<(), Malformed> {
         self.at = end;
-        self.missing = (self.missing - 1).checked_add(elements).ok_or(Malformed)?;
+        let missing = (self.missing - 1).checked_add(elements);
+        self.missing = missing.filter(|missing| *missing <= i64::MAX as u64).ok_or(Malformed)?;
         Ok(())
     }
 }

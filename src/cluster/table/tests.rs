@@ -166,6 +166,8 @@ property! {
     #[test]
     fn any_changes_leave_a_sound_table(changes in proptest::collection::vec(any_change(), 1..60)) {
         let mut table = Table::default();
+        assert_eq!(table.apply(&Change::Join(member(0))), Err(Refusal::Stale), "there is no cluster yet");
+        table.apply(&Change::Found { cluster: ClusterId(9), members: vec![member(0)] }).expect("the first change");
         for change in &changes {
             let before = table.clone();
             match table.apply(change) {
