@@ -307,13 +307,13 @@ impl Node {
     pub async fn propose(&self, change: Change) -> Result<Outcome, ()> {
         let deadline_ns = self.clock.boot_ns() + PROPOSE_MS * 1_000_000;
         while self.clock.boot_ns() < deadline_ns {
-            match self.agreement.propose(change.clone()).await {
-                Ok(outcome) => return Ok(outcome),
-                Err(ProposeError::Lost | ProposeError::Timeout) => return Err(()),
-                Err(ProposeError::NotLeader { leader }) if leader.is_some() => {
-                    self.hint.lock().leader = leader;
+            // A voter that lost its vote while it was away may campaign for ever: only who leads is asked.
+            if self.agreement.status().borrow().is_leader {
+                match self.agreement.propose(change.clone()).await {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(ProposeError::Lost | ProposeError::Timeout) => return Err(()),
+                    Err(ProposeError::NotLeader { leader }) => self.hint.lock().leader = leader,
                 }
-                Err(ProposeError::NotLeader { .. }) => {}
             }
             if let Some(leader) = self.leader().filter(|leader| *leader != self.id()) {
                 let timeout = Duration::from_millis(ANSWER_MS);

@@ -97,10 +97,36 @@ impl Seen {
         let ids: BTreeSet<NodeId> = nodes.iter().map(|node| node.id()).collect();
         let members: BTreeSet<NodeId> = table.members.iter().map(|member| member.id).collect();
         if ids != members {
-            return Some(format!("members are {members:?} and not {ids:?}"));
+            let outside = nodes.iter().filter(|node| !members.contains(&node.id()));
+            let states = outside.map(|node| {
+                let vitals = node.hub().cluster.vitals();
+                let peers = vitals.peers.iter().filter(|peer| peer.alive).count();
+                let table = node.tables().newest();
+                format!(
+                    "{} {} ({}), sees {peers}, leader {:?}, knows {:?} of {}",
+                    node.id().short(),
+                    vitals.phase.name(),
+                    node.reason(),
+                    vitals.leader.map(|leader| leader.short()),
+                    table.stamp(),
+                    table.cluster
+                )
+            });
+            let states: Vec<String> = states.collect();
+            return Some(format!(
+                "of {} nodes {} are members; outside: {states:?}",
+                ids.len(),
+                members.len()
+            ));
         }
         if !table.moves.is_empty() || table.owners() != table.wanted() {
-            return Some(format!("slots are not where they belong; {} moves", table.moves.len()));
+            let sources =
+                nodes.iter().map(|node| format!("{} {:?}", node.id().short(), node.departures().progress()));
+            let sources: Vec<String> = sources.collect();
+            return Some(format!(
+                "slots are not where they belong; moves {:?}; sources {sources:?}",
+                table.moves
+            ));
         }
         let leaders = nodes.iter().filter(|node| node.agreement().status().borrow().is_leader).count();
         if leaders != 1 {
