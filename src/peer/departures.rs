@@ -1,6 +1,6 @@
 //! Moves away from this node: copy while clients go on, send what changed, hold the slots for the last of it, hand over.
 //!
-//! The slots are held only from when little is left to send, and for [`HOLD_MS`] at most until the target has all; if
+//! The slots are held only from when little is left to send, and for `HOLD_MS` at most until the target has all; if
 //! that is not enough they are served again and it is tried later. Once the hand-over was proposed they stay held until
 //! the table tells what became of it: nobody else can know whether this node still owns them.
 

@@ -2,7 +2,7 @@
 //! placement rule wants, chooses who votes, and tells everybody of each new table.
 //!
 //! All of it is proposed, so that a leader that is none any more does no harm; whatever fails is tried again at the next
-//! turn. Turns come every [`TURN_MS`] and with every new table.
+//! turn. Turns come every `TURN_MS` and with every new table.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use ahash::RandomState;
 
 /// Keys that one feed holds at most.
 pub const FEED_KEYS_MAX: usize = 16 * 1024;
-/// Bytes that the keys of one feed come to at most, [`KEY_COST_BYTES`] for each included.
+/// Bytes that the keys of one feed come to at most, `KEY_COST_BYTES` for each included.
 pub const FEED_BYTES_MAX: usize = 1024 * 1024;
 /// Feeds that are open on one database of one shard at a time.
 pub const FEEDS_MAX: usize = 8;

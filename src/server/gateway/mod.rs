@@ -2,7 +2,7 @@
 //!
 //! It stands in the server, not beside it: a request whose keys are all here is executed in place by the connection
 //! that read it, as on the client port, and costs what it costs there. Only what goes elsewhere is handed to a
-//! [`Passage`], which keeps the order of replies, and sent over a [`Link`] of the worker's [`Pool`]: one pipelined client
+//! [`Passage`], which keeps the order of replies, and sent over a `Link` of the worker's [`Pool`]: one pipelined client
 //! connection to each other node and protocol, shared by the worker's connections, so that many requests leave in one
 //! write.
 //!
