@@ -89,6 +89,8 @@ impl Ground {
         let view = Arc::new(View::new(Arc::clone(&table), self.me));
         let lost = self.lose(&mut state, &view);
         self.withdraw(&lost);
+        // What is left in them is nobody's: DBSIZE and SCAN must not show it until it is gone.
+        lost.iter().for_each(|slot| self.hub.keyspace.hide_slot(slot));
         self.hub.cluster.routes.set_holding(!state.held.is_empty());
         self.hub.cluster.routes.show(Arc::clone(&view));
         state.view = view;
