@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod docker;
 pub mod frame;
 pub mod line;
 pub mod server;
