@@ -1,17 +1,20 @@
 //! A cluster of server processes for one test, each on a loopback address of its own, and a client that follows MOVED.
 //!
-//! Addresses are 127.A.B.N with A and B from the process and a counter, so that tests that run side by side never meet;
-//! ports are the defaults. Everything ends with the value that owns it.
+//! Addresses are 127.A.B.N with A and B from the process and a counter, so that tests that run side by side never meet,
+//! or those of a [wire](super::namespaces); ports are the defaults. Everything ends with the value that owns it.
 
 use super::client::Client;
 use super::frame::Frame;
+use super::namespaces::Wire;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::env;
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,12 +28,18 @@ const PAUSE: Duration = Duration::from_millis(10);
 const PORT: u16 = 6379;
 /// See [`PORT`].
 pub const PEER_PORT: u16 = 16379;
+/// Port for metrics, on the loopback address of each place of a wire.
+const METRICS_PORT: &str = "9121";
 
 static CLUSTERS: AtomicU8 = AtomicU8::new(0);
 
 /// Some server processes that are to form a cluster.
 pub struct Cluster {
     net: [u8; 2],
+    /// Where its nodes are, if not on loopback.
+    wire: Option<Arc<Wire>>,
+    /// The place on the wire of the next node.
+    next_place: usize,
     flags: Vec<String>,
     dir: TempDir,
     nodes: Vec<Node>,
@@ -41,6 +50,8 @@ pub struct Cluster {
 /// One process; it may be started again under its address.
 pub struct Node {
     ip: Ipv4Addr,
+    /// Where on the wire it is, if there is one.
+    place: usize,
     dir: PathBuf,
     starts: usize,
     child: Option<Child>,
@@ -51,13 +62,27 @@ impl Cluster {
     #[track_caller]
     pub fn start(count: usize, flags: &[&str]) -> Cluster {
         let mut cluster = Cluster::prepare(flags);
+        cluster.found(count);
+        cluster
+    }
+
+    /// The same at places of a wire, from `place` on.
+    #[track_caller]
+    pub fn start_on(wire: &Arc<Wire>, place: usize, count: usize, flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster::prepare(flags);
+        (cluster.wire, cluster.next_place) = (Some(Arc::clone(wire)), place);
+        cluster.found(count);
+        cluster
+    }
+
+    #[track_caller]
+    fn found(&mut self, count: usize) {
         for _ in 0..count {
-            cluster.add_address();
+            self.add_address();
         }
         for number in 0..count {
-            cluster.run(number, count);
+            self.run(number, count);
         }
-        cluster
     }
 
     /// No process yet.
@@ -68,6 +93,8 @@ impl Cluster {
         let flags = flags.iter().map(|flag| String::from(*flag)).collect();
         Cluster {
             net,
+            wire: None,
+            next_place: 0,
             flags,
             dir: TempDir::new().expect("a directory"),
             nodes: Vec::new(),
@@ -97,11 +124,24 @@ impl Cluster {
 
     fn add_address(&mut self) -> usize {
         let number = self.nodes.len();
-        let ip = Ipv4Addr::new(127, self.net[0], self.net[1], number as u8 + 1);
+        let place = self.next_place;
+        self.next_place += 1;
+        let ip = match &self.wire {
+            Some(wire) => wire.address(place),
+            None => Ipv4Addr::new(127, self.net[0], self.net[1], number as u8 + 1),
+        };
         let dir = self.dir.path().join(format!("node-{number}"));
         fs::create_dir_all(&dir).expect("a directory");
-        self.nodes.push(Node { ip, dir, starts: 0, child: None });
+        self.nodes.push(Node { ip, place, dir, starts: 0, child: None });
         number
+    }
+
+    /// Gives a node that does not run another place on the wire, and with it another address.
+    pub fn relocate(&mut self, number: usize, place: usize) {
+        let ip = self.wire.as_ref().expect("it is on a wire").address(place);
+        let node = &mut self.nodes[number];
+        assert!(node.child.is_none(), "node {number} runs");
+        (node.place, node.ip) = (place, ip);
     }
 
     /// Starts process `number`, which has none running; `expect` nodes found the cluster if there is none.
@@ -114,12 +154,17 @@ impl Cluster {
         let output = File::create(node.dir.join(format!("output-{}", node.starts))).expect("a file");
         let errors = output.try_clone().expect("a file");
         node.starts += 1;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        let program = env!("CARGO_BIN_EXE_larder");
+        let mut command = match &self.wire {
+            Some(wire) => wire.command(node.place, program),
+            None => Command::new(program),
+        };
         for (name, _) in env::vars().filter(|(name, _)| name.starts_with("LARDER_")) {
             command.env_remove(name);
         }
         let child = command
-            .args(["--bind", &node.ip.to_string(), "--port", &PORT.to_string(), "--metrics-port", "0"])
+            .args(["--bind", &node.ip.to_string(), "--port", &PORT.to_string()])
+            .args(["--metrics-port", if self.wire.is_some() { METRICS_PORT } else { "0" }])
             .args(["--cluster-enabled", "yes", "--cluster-seeds", &seeds.join(" ")])
             .args(["--cluster-expect", &expect.to_string(), "--threads", "1", "--maxmemory", "256mb"])
             .args(flags.iter().map(|flag| flag.replace("{dir}", &node.dir.display().to_string())))
@@ -155,8 +200,38 @@ impl Cluster {
     /// A connection to a node.
     #[track_caller]
     pub fn connect(&self, number: usize) -> Client {
-        Client::connect(self.address(number))
-            .unwrap_or_else(|error| panic!("node {number}: {error}\n{}", self.output()))
+        self.dial(number).unwrap_or_else(|error| panic!("node {number}: {error}\n{}", self.output()))
+    }
+
+    /// A connection to a node, made where the node is.
+    pub fn dial(&self, number: usize) -> io::Result<Client> {
+        let address = self.address(number);
+        match &self.wire {
+            Some(wire) => wire.at(self.nodes[number].place, || Client::connect(address)),
+            None => Client::connect(address),
+        }
+    }
+
+    /// Where on the wire a node is.
+    pub fn place(&self, number: usize) -> usize {
+        self.nodes[number].place
+    }
+
+    /// The value of a metric of a node on a wire, summed over all its labels that contain `label`.
+    #[track_caller]
+    pub fn metric(&self, number: usize, name: &str, label: &str) -> f64 {
+        let wire = self.wire.as_ref().expect("it is on a wire");
+        let page = wire.at(self.nodes[number].place, || {
+            let mut stream = TcpStream::connect(format!("127.0.0.1:{METRICS_PORT}"))?;
+            stream.set_read_timeout(Some(LIMIT))?;
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+            io::read_to_string(stream)
+        });
+        let page = page.unwrap_or_else(|error| panic!("node {number}: {error}\n{}", self.output()));
+        let lines = page.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(label)
+        });
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// A client that knows all running nodes.
@@ -203,7 +278,7 @@ impl Cluster {
 
     /// A field of CLUSTER INFO of a node; empty if it does not answer.
     pub fn info(&self, number: usize, field: &str) -> String {
-        let Ok(mut client) = Client::connect(self.address(number)) else { return String::new() };
+        let Ok(mut client) = self.dial(number) else { return String::new() };
         if client.try_send_raw(b"CLUSTER INFO\r\n").is_err() {
             return String::new();
         }
@@ -237,7 +312,7 @@ impl Cluster {
     /// Whether all running nodes show the same slots, and no moves are under way.
     pub fn agree(&self) -> bool {
         let mut seen = self.running().into_iter().map(|number| {
-            let slots = Client::connect(self.address(number)).ok().and_then(|mut client| {
+            let slots = self.dial(number).ok().and_then(|mut client| {
                 client.try_send_raw(b"CLUSTER SLOTS\r\n").ok()?;
                 client.try_receive().ok()
             });

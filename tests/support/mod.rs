@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod docker;
 pub mod frame;
 pub mod line;
+pub mod namespaces;
 pub mod server;
 pub mod shape;
 pub mod tool;
