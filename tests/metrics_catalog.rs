@@ -9,13 +9,11 @@ use larder::metrics::exporter::{
 use larder::metrics::process::CpuSeconds;
 use larder::metrics::workers::{Totals, WorkerStats};
 use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::Duration;
 use support::server::{Server, free_port, wait_until};
-use support::tool;
+use support::{http, tool};
 
 /// A sample with a number in every place.
 fn sample() -> Sample {
@@ -32,6 +30,7 @@ fn sample() -> Sample {
     worker.command(2).expect("a row").reject();
     Sample {
         uptime_seconds: 12.5,
+        ready: true,
         command_names: Arc::from(["ping", "get", "client|list"].map(String::from)),
         workers: vec![WorkerSample::of(&worker)],
         totals: Totals::of([&worker]),
@@ -117,6 +116,7 @@ fn numbers_arrive() {
         ("larder_command_duration_seconds_count{command=\"get\"}", 3.0),
         ("larder_command_duration_seconds_bucket{command=\"get\",le=\"0.000032\"}", 2.0),
         ("larder_uptime_seconds", 12.5),
+        ("larder_ready", 1.0),
         ("larder_cpu_seconds_total{mode=\"system\"}", 0.25),
         ("larder_cluster_members_alive", 2.0),
         ("larder_cluster_serving", 1.0),
@@ -155,20 +155,14 @@ fn promtool_has_nothing_to_say() {
 
 /// The reply to a GET: its first line, and its body.
 fn get(port: &str, path: &str) -> (String, String) {
-    let port: u16 = port.parse().expect("a port");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().expect("a port")));
     // The port opens when the server serves already, a moment after its first PONG.
-    let mut connected = None;
+    let mut reply = None;
     wait_until("the HTTP port answers", || {
-        connected = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok();
-        connected.is_some()
+        reply = http::get(address, path).ok();
+        reply.is_some()
     });
-    let mut stream = connected.expect("the HTTP port");
-    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: larder\r\n\r\n").expect("sent");
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).expect("a reply");
-    let (head, body) = reply.split_once("\r\n\r\n").expect("a head");
-    (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
+    reply.expect("a reply")
 }
 
 fn larder(arguments: &[&str]) -> Output {
@@ -188,7 +182,7 @@ fn a_running_server_shows_what_it_did() {
         client.line(name);
     }
     let (status, page) = get(&http, "/metrics");
-    assert_eq!(status, "HTTP/1.1 200 OK");
+    assert_eq!(status, "HTTP/1.0 200 OK");
     check_with_promtool(&page);
     let after = series(&page);
     let grown = |name: &str| after.get(name).unwrap_or(&0.0) - before.get(name).unwrap_or(&0.0);
@@ -219,8 +213,8 @@ fn a_running_server_shows_what_it_did() {
 fn probes_see_a_server_that_serves_and_a_port_that_is_taken_ends_the_start() {
     let http = free_port().to_string();
     let server = Server::start_program(env!("CARGO_BIN_EXE_larder"), &["--metrics-port", &http]);
-    assert_eq!(get(&http, "/healthz").0, "HTTP/1.1 200 OK");
-    assert_eq!(get(&http, "/readyz"), ("HTTP/1.1 200 OK".to_owned(), "ready\n".to_owned()));
+    assert_eq!(get(&http, "/healthz").0, "HTTP/1.0 200 OK");
+    assert_eq!(get(&http, "/readyz"), ("HTTP/1.0 200 OK".to_owned(), "ready\n".to_owned()));
     let healthy = larder(&["healthcheck", "--port", &server.port()]);
     assert!(healthy.status.success() && healthy.stdout.is_empty(), "{healthy:?}");
 

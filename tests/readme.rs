@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+use support::deployed::{self, string};
 use support::server::{Server, free_port, wait_until};
 use support::tool;
 
@@ -73,6 +74,19 @@ fn metrics_are_as_in_the_catalogue() {
     }
     text.push('\n');
     hold("metrics", &text);
+}
+
+#[test]
+fn alerts_are_as_in_the_rules() {
+    let mut text = "\n| alert | severity | after | what is the matter |\n|---|---|---|---|\n".to_owned();
+    for alert in deployed::alerts() {
+        let of = |pointer: &str| string(&alert, pointer).to_owned();
+        let after = if of("/for") == "0m" { "at once".to_owned() } else { of("/for") };
+        let (name, severity) = (of("/alert"), of("/labels/severity"));
+        text.push_str(&format!("| `{name}` | {severity} | {after} | {} |\n", of("/annotations/summary")));
+    }
+    text.push('\n');
+    hold("alerts", &text);
 }
 
 /// The lines of all `sh` blocks, without their comments.

@@ -53,6 +53,7 @@ macro_rules! catalog {
 catalog! {
     BUILD_INFO = Gauge "larder_build_info" ["version"] "Always 1; the label says which version is running.";
     UPTIME = Gauge "larder_uptime_seconds" [] "Time since the start of the process.";
+    READY = Gauge "larder_ready" [] "Whether the server takes requests, as /readyz says: 1 or 0.";
     HITS = Counter "larder_keyspace_hits_total" [] "Reads of keys that were there.";
     MISSES = Counter "larder_keyspace_misses_total" [] "Reads of keys that were not there.";
     EVICTED = Counter "larder_evicted_keys_total" ["policy"] "Keys removed to make room, by the policy that chose them.";

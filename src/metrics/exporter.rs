@@ -55,6 +55,8 @@ impl WorkerSample {
 pub struct Sample {
     /// Seconds since the start.
     pub uptime_seconds: f64,
+    /// Whether requests are taken: what `/readyz` says.
+    pub ready: bool,
     /// Counters of all workers since the start (not since CONFIG RESETSTAT: Prometheus wants counters that only grow).
     pub totals: Totals,
     /// Command names by dense id, as in `totals.commands`; subcommands as `client|list`.
@@ -215,6 +217,7 @@ impl Exporter {
     fn set_server(&self, sample: &Sample) {
         self.gauge(&catalog::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
         self.gauge(&catalog::UPTIME, &[], sample.uptime_seconds);
+        self.gauge(&catalog::READY, &[], f64::from(u8::from(sample.ready)));
         for database in &sample.databases {
             let number = database.number.to_string();
             self.gauge(&catalog::KEYS, &[&number], database.keys as f64);

@@ -114,12 +114,16 @@ fn wait_ends_when_the_nodes_serve_with_their_share() {
 fn only_a_member_that_serves_is_ready() {
     let (nodes, table) = cluster(1);
     let hub = &nodes[0].hub;
+    let page = scrape::page(hub);
+    let metric = || page().lines().find_map(|line| line.strip_prefix("larder_ready ").map(str::to_owned));
     assert_eq!(scrape::readiness(hub), Ok(()));
+    assert_eq!(metric().as_deref(), Some("1"));
     nodes[0].set_vitals(&table, |vitals| {
         vitals.phase = Phase::Draining;
         vitals.why = "12 slots left".to_owned();
     });
     assert_eq!(scrape::readiness(hub), Err("draining: 12 slots left".to_owned()));
+    assert_eq!(metric().as_deref(), Some("0"));
     nodes[0].set_vitals(&table, |_| {});
     hub.cluster.routes.end_lease();
     assert_eq!(scrape::readiness(hub), Err("no lease".to_owned()));

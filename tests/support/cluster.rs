@@ -33,7 +33,8 @@ const METRICS_PORT: &str = "9121";
 
 static CLUSTERS: AtomicU8 = AtomicU8::new(0);
 
-/// Some server processes that are to form a cluster.
+/// Some server processes that are to form a cluster. In their flags `{dir}` stands for a node's own directory, `{ip}` for
+/// its address.
 pub struct Cluster {
     net: [u8; 2],
     /// Where its nodes are, if not on loopback.
@@ -167,7 +168,10 @@ impl Cluster {
             .args(["--metrics-port", if self.wire.is_some() { METRICS_PORT } else { "0" }])
             .args(["--cluster-enabled", "yes", "--cluster-seeds", &seeds.join(" ")])
             .args(["--cluster-expect", &expect.to_string(), "--threads", "1", "--maxmemory", "256mb"])
-            .args(flags.iter().map(|flag| flag.replace("{dir}", &node.dir.display().to_string())))
+            .args(flags.iter().map(|flag| {
+                let flag = flag.replace("{dir}", &node.dir.display().to_string());
+                flag.replace("{ip}", &node.ip.to_string())
+            }))
             .current_dir(&node.dir)
             .stdin(Stdio::null())
             .stdout(output)

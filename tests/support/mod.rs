@@ -11,8 +11,10 @@
 
 pub mod client;
 pub mod cluster;
+pub mod deployed;
 pub mod docker;
 pub mod frame;
+pub mod http;
 pub mod line;
 pub mod namespaces;
 pub mod server;
