@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -166,12 +166,18 @@ async fn tick(post: Rc<Post>) {
     loop {
         let now_ms = post.hub.clock.wall_ms();
         let began_ns = post.hub.clock.mono_ns();
-        let rest_ms = ticker.tick(&post.hub.keyspace, now_ms, || post.hub.clients.paused(now_ms).is_none());
+        let clock = || post.hub.clock.mono_ns();
+        let may_remove = || post.hub.clients.paused(now_ms).is_none();
+        let rest_ms = ticker.tick(&post.hub.keyspace, now_ms, clock, may_remove);
         let took_ns = post.hub.clock.mono_ns().saturating_sub(began_ns);
         let threshold_ms = post.hub.config.load().latency_monitor_threshold;
         post.hub.latency.note("expire-cycle", threshold_ms, took_ns, now_ms);
         post.hub.rates.sample(now_ms, || flow(&post.hub));
-        sleep(Duration::from_millis(rest_ms)).await;
+        match rest_ms {
+            // The runtime looks for sockets that became ready before it comes back here.
+            0 => yield_now().await,
+            _ => sleep(Duration::from_millis(rest_ms)).await,
+        }
     }
 }
 

@@ -168,9 +168,15 @@ impl Db {
     #[inline]
     pub fn prefetch_entry(&self, hashed: Hashed) {
         if let Some((_, handle)) = self.index.find(hashed, |_| true) {
-            let slot = self.arena.slot(handle);
-            prefetch::bring(&slot[..slot.len().min(PREFETCH_BYTES)]);
+            self.prefetch_slot(handle, PREFETCH_BYTES);
         }
+    }
+
+    /// Brings the first bytes of an entry into the cache.
+    #[inline]
+    pub(super) fn prefetch_slot(&self, handle: Handle, bytes: usize) {
+        let slot = self.arena.slot(handle);
+        prefetch::bring(&slot[..slot.len().min(bytes)]);
     }
 
     /// The key's entry; one that is due is removed first.

@@ -475,12 +475,14 @@ impl Keyspace {
     pub fn sweep(&self, shard: usize, now_ms: u64, may_remove: bool) -> bool {
         let expire = may_remove && self.expires.load(Ordering::Relaxed);
         let mut guard = self.lock(shard);
+        let mut backlog = false;
         let mut more = false;
         for db in guard.dbs_mut() {
-            more |= expire && db.expire(now_ms, EXPIRED_A_SLICE) == EXPIRED_A_SLICE;
+            backlog |= expire && db.expire(now_ms, EXPIRED_A_SLICE) == EXPIRED_A_SLICE;
             more |= db.rebuild_slice();
         }
-        more |= guard.compact_if_sparse();
+        // While many entries are due, most of those that would be moved out of a sparse block are about to go.
+        more |= backlog || guard.compact_if_sparse();
         drop(guard);
         if may_remove && self.is_over() && self.evicts.load(Ordering::Relaxed) {
             more |= self.make_room(shard, 0).is_ok();

@@ -2,9 +2,12 @@
 //!
 //! Nothing here runs longer than its bound, because it runs under the shard's lock.
 
+use smallvec::SmallVec;
+
 use super::arena::Handle;
 use super::db::{Db, Found, footprint};
 use super::entry;
+use super::index::Hashed;
 use super::policy::Policy;
 use crate::base::rng::Rng;
 
@@ -12,6 +15,10 @@ use crate::base::rng::Rng;
 const REBUILD_MAX: usize = 1024;
 /// Entries that are taken out of the queues, because a changed policy does not evict them, before one eviction gives up.
 const UNQUEUED_MAX: usize = 256;
+/// Due entries whose memory is brought into the cache together.
+const BATCH: usize = 64;
+/// As much of a due entry as its header, due time and most keys take.
+const DOOMED_BYTES: usize = 64;
 
 impl Db {
     /// Removes entries that are due, at most `max`; says how many.
@@ -20,16 +27,33 @@ impl Db {
         due.clear();
         let arena = &self.arena;
         self.expiry.take_due(now_ms, max, &mut due, |handle| entry::due_ms(arena.slot(handle)).unwrap_or(0));
-        for &handle in &due {
-            self.changed = true;
-            if let Some((hashed, found)) = self.found_at(handle) {
-                self.count_expired(hashed);
-                self.remove_unindexed(hashed, found);
-            }
-        }
+        self.changed |= !due.is_empty();
+        due.chunks(BATCH).for_each(|batch| self.remove_batch(batch));
         let count = due.len();
         self.handles = due;
         count
+    }
+
+    /// Removes due entries, which the expiry index has given up, as the waits for memory go side by side: first for the
+    /// entries, then for their neighbours in the queue and for what leads to them in the index.
+    fn remove_batch(&mut self, due: &[Handle]) {
+        due.iter().for_each(|&handle| self.prefetch_slot(handle, DOOMED_BYTES));
+        let doomed: SmallVec<[(Handle, Hashed); BATCH]> =
+            due.iter().map(|&handle| (handle, self.hashed_of(handle))).collect();
+        for &(handle, hashed) in &doomed {
+            self.index.prefetch(hashed);
+            let slot = self.arena.slot(handle);
+            let neighbours = [entry::previous(slot), entry::next(slot)];
+            for other in neighbours.into_iter().filter(|&other| other != Handle::NONE) {
+                self.prefetch_slot(other, entry::HEADER_BYTES);
+            }
+        }
+        for (handle, hashed) in doomed {
+            if let Some((place, handle)) = self.index.find(hashed, |other| other == handle) {
+                self.count_expired(hashed);
+                self.remove_unindexed(hashed, Found { handle, place });
+            }
+        }
     }
 
     /// Removes one entry as the policy says; gives the bytes of slot and object it had, or nothing if there is no entry
