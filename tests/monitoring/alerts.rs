@@ -215,7 +215,7 @@ fn crowd(cluster: &Cluster, number: usize, background: &mut Background) -> Vec<C
     }
     set(&mut crowd[0], "maxclients", "30");
     background.repeat(move || {
-        sleeper.cmd(&["DEBUG", "SLEEP", "0.2"]);
+        sleeper.cmd(&["DEBUG", "SLEEP", "0.5"]);
     });
     background.repeat(move || {
         // Some come in for a moment; the others are told that there are too many.

@@ -1,4 +1,5 @@
-//! A Prometheus of its own for one test, on the test's own loopback address, reading the copy of the shipped files.
+//! A Prometheus of its own for one test, on an address that is the test's own, reading the copy of the shipped files, or
+//! these themselves.
 //!
 //! It ends with the value that owns it. What it answers is read as it says it; an error of a query fails the test.
 
@@ -44,10 +45,18 @@ impl Prometheus {
     pub fn start(ip: IpAddr) -> Prometheus {
         let folder = TempDir::new().expect("a folder");
         copy::write(folder.path());
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()));
+        Prometheus::run(command, folder, ip)
+    }
+
+    /// Runs a command that starts one with a configuration, and waits until it answers at an address. The folder is for
+    /// its data, and goes with it.
+    #[track_caller]
+    pub fn run(mut command: Command, folder: TempDir, ip: IpAddr) -> Prometheus {
         let log = File::create(folder.path().join("log")).expect("a file");
         let address = SocketAddr::new(ip, PORT);
-        let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
+        let child = command
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
             .stdin(Stdio::null())
@@ -117,7 +126,7 @@ impl Prometheus {
         while !missing.is_empty() {
             for name in self.firing() {
                 if missing.remove(name.as_str()) {
-                    println!("{name} fires after {:.1} s", began.elapsed().as_secs_f64());
+                    println!("measured: {name} fires after {:.1} s", began.elapsed().as_secs_f64());
                 }
             }
             assert!(began.elapsed() < LIMIT, "{missing:?} do not fire; firing: {:?}", self.firing());
