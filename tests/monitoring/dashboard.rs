@@ -124,7 +124,18 @@ fn grafana_finds_its_source_and_the_dashboard() {
     // Grafana makes $__rate_interval of it.
     assert_eq!(string(source, "/jsonData/timeInterval"), string(&shipped, "/global/scrape_interval"));
     let providers = deployed::document("grafana/provisioning/dashboards/larder.yml");
-    assert!(!string(&list(&providers, "/providers")[0], "/options/path").is_empty());
+    let path = string(&list(&providers, "/providers")[0], "/options/path");
+    // The compose file has what these files speak of: services by their names, and folders where they are looked for.
+    let compose = deployed::document("compose.yml");
+    let services = compose["services"].as_object().expect("services");
+    let mounts = |service: &str| format!("{:?}", list(&services[service], "/volumes"));
+    assert!(mounts("grafana").contains(&format!("./grafana/dashboards:{path}")), "{}", mounts("grafana"));
+    assert!(mounts("grafana").contains("./grafana/provisioning:/etc/grafana/provisioning"));
+    assert!(mounts("prometheus").contains("./prometheus:/etc/prometheus"));
+    assert_eq!(string(source, "/url"), "http://prometheus:9090");
+    for name in list(&shipped, "/scrape_configs/0/dns_sd_configs/0/names") {
+        assert!(services.contains_key(name.as_str().unwrap_or_default()), "{name} is no service");
+    }
 }
 
 /// What of `titles` has no number above 0 (or, where `any` number will do, none at all).
