@@ -166,6 +166,26 @@ fn all_nodes_may_stop_at_once_and_are_the_same_cluster_again() {
     assert_eq!((id(&cluster), ids(&cluster)), before);
 }
 
+/// Each of them drained until its deadline was over, waiting for others that drained, too: stopping a whole cluster took
+/// `cluster-drain-timeout`.
+#[test]
+fn nodes_that_all_stop_do_not_wait_for_each_other() {
+    let mut cluster = Cluster::start(3, &["--dir", "{dir}", "--cluster-drain-timeout", "3600"]);
+    cluster.wait_ok();
+    let id = cluster.info(0, "cluster_id");
+    for number in 0..3 {
+        cluster.signal(number, "TERM");
+    }
+    for number in 0..3 {
+        assert_eq!(cluster.wait_exit(number), Some(0));
+    }
+    for number in 0..3 {
+        cluster.run(number, 3);
+    }
+    cluster.wait_ok();
+    assert_eq!(cluster.info(0, "cluster_id"), id);
+}
+
 #[test]
 fn a_newcomer_joins_the_cluster_of_its_name_and_secret_alone() {
     let founded = |flags: &[&str]| {

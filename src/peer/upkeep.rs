@@ -1,6 +1,7 @@
 //! Small standing duties of a node: being in the table as it is, hearing where others are, cleaning up, showing how it
 //! stands, and carrying out operators' wishes.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::member::{MemberState, Peer};
 use super::message::{Answer, Ask};
 use super::node::Node;
 use crate::cluster::id::NodeId;
-use crate::cluster::table::{Change, Refusal, Standing};
+use crate::cluster::table::{Change, Member, Refusal, Standing, Table};
 use crate::hub::cluster::{MoveVitals, PeerVitals, Phase, Vitals, Wish, WishInHand, count};
 
 /// Longest time between looks at whether the table shows this node as it is.
@@ -23,6 +24,9 @@ const MEMBER_MS: u64 = 1_000;
 const VITALS_MS: u64 = 100;
 /// Longest that a node which leaves waits for another to vote in its place.
 const REPLACED_MS: u64 = 5_000;
+/// Time without a node that takes slots after which one that gives its own away goes without: all others drain, too, or
+/// have died. Long enough for one that is just starting in the place of another.
+const NO_TAKER_MS: u64 = 5_000;
 /// Pause between steps of cleaning up: each takes some 100 µs.
 const CLEAN_PAUSE_MS: u64 = 1;
 /// Steps of cleaning up between pauses.
@@ -237,16 +241,12 @@ pub async fn fulfil(node: Arc<Node>, mut wishes: mpsc::Receiver<WishInHand>) {
     }
 }
 
-/// Has a node give its slots away; for this node itself, returns when it has left.
+/// Has a node give its slots away; for this node itself, returns when it has left, or when nobody is there to take them.
 async fn drain(node: &Arc<Node>, id: NodeId) -> Result<(), String> {
     let table = node.tables().newest();
     let member = table.member(id).ok_or("there is no such member")?;
     let incarnation = member.incarnation;
-    let alone = !table
-        .members
-        .iter()
-        .any(|other| other.id != id && other.weight > 0 && other.standing == Standing::Active);
-    if alone {
+    if !has_taker(&table, id) {
         return Err("there is no other node that takes slots".to_owned());
     }
     let stand = Change::Stand { id, incarnation, standing: Standing::Draining };
@@ -259,8 +259,36 @@ async fn drain(node: &Arc<Node>, id: NodeId) -> Result<(), String> {
         return Ok(());
     }
     let mut gone = node.gone();
-    gone.wait_for(|gone| *gone).await.map_err(|_| "the node is stopping")?;
-    Ok(())
+    tokio::select! {
+        biased;
+        left = gone.wait_for(|gone| *gone) => left.map(drop).map_err(|_| "the node is stopping".to_owned()),
+        () = nobody_takes(node) => Err("no other node takes slots any more".to_owned()),
+    }
+}
+
+/// Whether there is a node that could take the slots of another.
+fn has_taker(table: &Table, from: NodeId) -> bool {
+    let takes = |other: &Member| other.weight > 0 && other.standing == Standing::Active;
+    table.members.iter().any(|other| other.id != from && takes(other))
+}
+
+/// Returns once there has been no node to take this one's slots for [`NO_TAKER_MS`].
+async fn nobody_takes(node: &Arc<Node>) {
+    let mut installed = node.ground().installed();
+    let mut turns = async |to: bool| {
+        while has_taker(&node.ground().table(), node.id()) != to {
+            if installed.changed().await.is_err() {
+                // The node is stopping, and says so elsewhere.
+                pending::<()>().await;
+            }
+        }
+    };
+    loop {
+        turns(false).await;
+        if timeout(Duration::from_millis(NO_TAKER_MS), turns(true)).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Takes the node's share again.
