@@ -347,6 +347,16 @@ impl Arena {
         &block.data[at..at + slot_bytes]
     }
 
+    /// The bytes of a slot that may have been given back since the handle was taken, or be another entry's by now; nothing
+    /// if no entry is there.
+    #[inline]
+    pub fn peek(&self, handle: Handle) -> Option<&[u8]> {
+        let block = self.blocks.get(handle.block())?;
+        let slot_bytes = block.slot_bytes as usize;
+        let at = handle.slot() * slot_bytes;
+        block.data.get(at..at + slot_bytes).filter(|slot| slot[0] != 0)
+    }
+
     /// The bytes of a slot, to be written.
     #[inline]
     pub fn slot_mut(&mut self, handle: Handle) -> &mut [u8] {

@@ -313,6 +313,7 @@ impl Db {
         entry::touch(slot, super::db::access_clock(accessed_ms));
         entry::set_frequency(slot, traits.frequency);
         if traits.queue == Queue::Main && entry::queue(slot) == Queue::Small {
+            self.changed = true;
             let bytes = self.footprint(found.handle);
             self.queues.remove(&mut self.arena, found.handle, bytes);
             self.queues.push(&mut self.arena, Queue::Main, found.handle, bytes);

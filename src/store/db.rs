@@ -539,7 +539,7 @@ impl Db {
         }
         let bytes = self.footprint(new);
         if new != old {
-            self.queues.relocated(&mut self.arena, new, bytes_before, bytes);
+            self.queues.relocated(&self.arena, new, bytes_before, bytes);
         } else if bytes != bytes_before {
             self.queues.resized(&self.arena, new, bytes_before, bytes);
         }
@@ -582,8 +582,9 @@ impl Db {
         match (evictable, entry::queue(slot)) {
             (true, Queue::None) => self.queues.push(&mut self.arena, Queue::Small, handle, bytes),
             (false, Queue::Small | Queue::Main) => self.queues.remove(&mut self.arena, handle, bytes),
-            _ => {}
+            _ => return,
         }
+        self.changed = true;
     }
 
     /// Checks every invariant; for tests.

@@ -5,18 +5,18 @@
 //! 1      slack: unused bytes at the end (6 bits; 63 says that the slot's last two bytes hold the number) · frequency (2 bits)
 //! 2      length of the key; the keys above 255 bytes live in the object
 //! 3–4    access clock: seconds, wrapping after 18 hours; for OBJECT IDLETIME alone
-//! 5–8    previous in the queue     9–12   next in the queue
-//! 13–    due time: none, 4, 5 or 8 bytes; then key; then value or object number
+//! 5      stamp: the group of the queue in which the entry stands
+//! 6–     due time: none, 4, 5 or 8 bytes; then key; then value or object number
 //! ```
 //! The bit for optional fields is unused as yet: stale window, write stamp, tags, version and rule id will stand
 //! between due time and key, so that an entry without them pays nothing for them.
 
 use std::sync::OnceLock;
 
-use super::arena::{Handle, SLOT_BYTES_MAX};
+use super::arena::SLOT_BYTES_MAX;
 
 /// Bytes before the due time.
-pub const HEADER_BYTES: usize = 13;
+pub const HEADER_BYTES: usize = 6;
 /// Longest key that is stored in the entry itself.
 pub const INLINE_KEY_MAX: usize = 255;
 /// Highest frequency that is counted.
@@ -124,7 +124,7 @@ pub struct Content<'a> {
     pub raw: bool,
 }
 
-/// Writes everything but queue, frequency, access clock and links, which stay as they are.
+/// Writes everything but queue, frequency, access clock and stamp, which stay as they are.
 pub fn write(slot: &mut [u8], content: Content<'_>) {
     let (due_flags, stored) = due_form(content.due_ms);
     let due_bytes = due_bytes(due_flags);
@@ -140,15 +140,14 @@ pub fn write(slot: &mut [u8], content: Content<'_>) {
     slot[payload_at..end].copy_from_slice(content.payload);
 }
 
-/// Clears queue, frequency and links of a slot that was just allocated.
+/// Clears queue and frequency of a slot that was just allocated.
 pub fn reset(slot: &mut [u8], clock: u16) {
     slot[0] = 0;
     slot[1] = 0;
     slot[3..5].copy_from_slice(&clock.to_le_bytes());
-    set_links(slot, Handle::NONE, Handle::NONE);
 }
 
-/// Takes over queue, frequency, access clock and links from another entry's slot.
+/// Takes over queue, frequency, access clock and stamp from another entry's slot.
 pub fn adopt(slot: &mut [u8], from: &[u8; HEADER_BYTES]) {
     slot[0] = from[0] & (0b11 << QUEUE_SHIFT);
     slot[1] = from[1] & !SLACK_MASK;
@@ -281,39 +280,16 @@ pub fn access_clock(slot: &[u8]) -> u16 {
     u16::from_le_bytes([slot[3], slot[4]])
 }
 
-fn link(slot: &[u8], at: usize) -> Handle {
-    Handle::from_bits(u32::from_le_bytes([slot[at], slot[at + 1], slot[at + 2], slot[at + 3]]))
+/// The group of its queue in which the entry stands; means nothing for one in no queue.
+#[inline]
+pub fn stamp(slot: &[u8]) -> u8 {
+    slot[5]
 }
 
-/// The neighbour towards the head of the queue.
+/// Says in which group of its queue the entry stands.
 #[inline]
-pub fn previous(slot: &[u8]) -> Handle {
-    link(slot, 5)
-}
-
-/// The neighbour towards the tail of the queue.
-#[inline]
-pub fn next(slot: &[u8]) -> Handle {
-    link(slot, 9)
-}
-
-/// Sets the neighbour towards the head.
-#[inline]
-pub fn set_previous(slot: &mut [u8], handle: Handle) {
-    slot[5..9].copy_from_slice(&handle.bits().to_le_bytes());
-}
-
-/// Sets the neighbour towards the tail.
-#[inline]
-pub fn set_next(slot: &mut [u8], handle: Handle) {
-    slot[9..13].copy_from_slice(&handle.bits().to_le_bytes());
-}
-
-/// Sets both neighbours.
-#[inline]
-pub fn set_links(slot: &mut [u8], previous: Handle, next: Handle) {
-    set_previous(slot, previous);
-    set_next(slot, next);
+pub fn set_stamp(slot: &mut [u8], stamp: u8) {
+    slot[5] = stamp;
 }
 
 #[cfg(test)]
@@ -335,7 +311,7 @@ mod tests {
                 reset(&mut slot, 77);
                 set_queue(&mut slot, Queue::Main);
                 set_frequency(&mut slot, 2);
-                set_links(&mut slot, Handle::from_bits(1), Handle::from_bits(2));
+                set_stamp(&mut slot, 200);
                 write(
                     &mut slot,
                     Content { kind: Kind::Inline, key: b"abc", due_ms: due, payload: b"12345", raw: true },
@@ -345,10 +321,7 @@ mod tests {
                     (kind(&slot), queue(&slot), frequency(&slot), is_raw(&slot)),
                     (Kind::Inline, Queue::Main, 2, true)
                 );
-                assert_eq!(
-                    (previous(&slot), next(&slot), access_clock(&slot)),
-                    (Handle::from_bits(1), Handle::from_bits(2), 77)
-                );
+                assert_eq!((stamp(&slot), access_clock(&slot)), (200, 77));
                 touch(&mut slot, 78);
                 touch(&mut slot, 79);
                 assert_eq!((frequency(&slot), access_clock(&slot), payload(&slot)), (3, 79, &b"12345"[..]));

@@ -6,7 +6,7 @@
 //! instruction must be complete when it is executed, and every shard's lock is one.
 //!
 //! Invariant: none is needed. A prefetch reads nothing as far as the program can tell, and a wrong address is no fault;
-//! these are addresses within a slice all the same.
+//! these are addresses of what is borrowed all the same.
 
 /// Bytes of a cache line.
 const LINE_BYTES: usize = 64;
@@ -15,18 +15,24 @@ const LINE_BYTES: usize = 64;
 #[inline(always)]
 pub(super) fn bring(bytes: &[u8]) {
     for line in bytes.chunks(LINE_BYTES) {
-        bring_line(line);
+        bring_line(line.as_ptr());
     }
+}
+
+/// Brings the line in which a value begins into the cache.
+#[inline(always)]
+pub(super) fn bring_start<T>(value: &T) {
+    bring_line(std::ptr::from_ref(value).cast());
 }
 
 #[inline(always)]
 #[allow(unsafe_code)]
-fn bring_line(line: &[u8]) {
+fn bring_line(line: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: prefetching has no effect that a program could observe, whatever the address; SSE is part of x86-64.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = line;

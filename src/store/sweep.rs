@@ -17,6 +17,8 @@ const REBUILD_MAX: usize = 1024;
 const UNQUEUED_MAX: usize = 256;
 /// Due entries whose memory is brought into the cache together.
 const BATCH: usize = 64;
+/// Steps of [`super::index::Index::prefetch_way`].
+const WAY_STEPS: usize = 3;
 /// As much of a due entry as its header, due time and most keys take.
 const DOOMED_BYTES: usize = 64;
 
@@ -35,18 +37,16 @@ impl Db {
     }
 
     /// Removes due entries, which the expiry index has given up, as the waits for memory go side by side: first for the
-    /// entries, then for their neighbours in the queue and for what leads to them in the index.
+    /// entries, then for what leads to them in the index.
     fn remove_batch(&mut self, due: &[Handle]) {
         due.iter().for_each(|&handle| self.prefetch_slot(handle, DOOMED_BYTES));
         let doomed: SmallVec<[(Handle, Hashed); BATCH]> =
             due.iter().map(|&handle| (handle, self.hashed_of(handle))).collect();
-        for &(handle, hashed) in &doomed {
+        for step in 0..WAY_STEPS {
+            doomed.iter().for_each(|&(_, hashed)| self.index.prefetch_way(hashed, step));
+        }
+        for &(_, hashed) in &doomed {
             self.index.prefetch(hashed);
-            let slot = self.arena.slot(handle);
-            let neighbours = [entry::previous(slot), entry::next(slot)];
-            for other in neighbours.into_iter().filter(|&other| other != Handle::NONE) {
-                self.prefetch_slot(other, entry::HEADER_BYTES);
-            }
         }
         for (handle, hashed) in doomed {
             if let Some((place, handle)) = self.index.find(hashed, |other| other == handle) {
@@ -82,6 +82,7 @@ impl Db {
 
     /// The queues' next victim. What a changed policy does not evict any more is taken out of them on the way.
     fn queued_victim(&mut self) -> Option<Handle> {
+        self.changed = true;
         for _ in 0..UNQUEUED_MAX {
             let objects = &self.objects;
             let handle =
@@ -202,7 +203,7 @@ impl Db {
         }
         self.index.replace(hashed, found.place, new);
         let footprint = self.footprint(new);
-        self.queues.relocated(&mut self.arena, new, footprint_before, footprint);
+        self.queues.relocated(&self.arena, new, footprint_before, footprint);
         // A rebuilding of the queues may have passed the block that the entry is in now.
         self.requeue(new, footprint);
         self.arena.free(old);
