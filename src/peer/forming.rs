@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::frame::PeerHello;
+use super::gossip;
 use super::member::Peer as Heard;
 use super::message::Ask;
 use super::node::Node;
@@ -21,7 +23,7 @@ use crate::cluster::formation::{
     self, Formation, Memory, Message, Output, PATIENCE_MS, RETRY_MS, Sender, View,
 };
 use crate::cluster::id::{ClusterId, NodeId};
-use crate::cluster::table::{ClientAddress, Member, Standing};
+use crate::cluster::table::{Change, ClientAddress, Member, Standing, Table};
 
 /// Time between looks at who is there.
 const TURN_MS: u64 = 100;
@@ -119,7 +121,12 @@ async fn carry_out(start: &Start, output: Output) -> Result<(), String> {
 }
 
 /// Founds the cluster. It is tried until it succeeds: nobody else can, as all have promised this node.
+///
+/// Voters may die before they have agreed on the founding. If too many of them are gone for good, this node founds alone: a
+/// founding on which they had agreed is lost with them, unless somebody knows of it, whom this node then joins.
 async fn found(node: &Arc<Node>, voters: &[NodeId], members: &[NodeId]) {
+    let first = node.gossip().view().borrow().clone();
+    let others: Vec<Voter> = voters.iter().filter_map(|id| first.peers.get(id).map(Voter::of)).collect();
     let cluster = ClusterId::random(&mut Rng::from_entropy());
     tracing::info!(
         "founding the cluster {cluster} with {} nodes, {} of them voters",
@@ -128,17 +135,57 @@ async fn found(node: &Arc<Node>, voters: &[NodeId], members: &[NodeId]) {
     );
     loop {
         let view = node.gossip().view().borrow().clone();
+        if let Some(cluster) =
+            view.alive().map(|peer| peer.member.cluster).find(|cluster| cluster.is_founded())
+        {
+            return join(node, cluster).await;
+        }
         let known = |id: &NodeId| view.peers.get(id).map(as_member);
         let mut founders: Vec<Member> =
             members.iter().filter(|id| **id != node.id()).filter_map(known).collect();
         founders.push(node.member());
-        match node.agreement().found(voters, cluster, founders).await {
+        let gone = others.iter().filter(|voter| voter.is_gone(&view)).count();
+        let founded = if 2 * (voters.len() - gone) > voters.len() {
+            node.agreement().found(voters, cluster, founders).await
+        } else {
+            found_alone(node, cluster, founders).await
+        };
+        match founded {
             Ok(()) => return,
             Err(why) => {
                 node.explain(format!("the cluster is not founded yet: {why}"));
                 tracing::warn!("the cluster is not founded yet: {why}");
+                // What failed at once fails again at once.
+                tokio::time::sleep(Duration::from_millis(TURN_MS)).await;
             }
         }
+    }
+}
+
+/// Founds the cluster with this node as its only voter, in a generation of its own.
+async fn found_alone(node: &Arc<Node>, cluster: ClusterId, members: Vec<Member>) -> Result<(), String> {
+    tracing::warn!("most voters are gone for good; founding the cluster {cluster} without them");
+    let mut table = Table::default();
+    table.apply(&Change::Found { cluster, members }).map_err(|refusal| format!("{refusal:?}"))?;
+    node.agreement().reform(table).await.map(drop)
+}
+
+/// Another node that was to be a voter.
+struct Voter {
+    id: NodeId,
+    address: SocketAddr,
+    durable: bool,
+}
+
+impl Voter {
+    fn of(peer: &Heard) -> Self {
+        Self { id: peer.id, address: peer.peer_addr, durable: peer.member.durable }
+    }
+
+    /// Whether its process and all it knew are certainly gone: another process is where it was, and it had no disk.
+    fn is_gone(&self, view: &gossip::View) -> bool {
+        let replaced = view.alive().any(|peer| peer.peer_addr == self.address && peer.id != self.id);
+        !self.durable && replaced && !view.alive().any(|peer| peer.id == self.id)
     }
 }
 
@@ -175,7 +222,7 @@ pub fn as_member(peer: &Heard) -> Member {
     }
 }
 
-fn look(node: &Arc<Node>, seeds: &Seeds) -> (Vec<formation::Peer>, Vec<std::net::SocketAddr>) {
+fn look(node: &Arc<Node>, seeds: &Seeds) -> (Vec<formation::Peer>, Vec<SocketAddr>) {
     let view = node.gossip().view().borrow().clone();
     let peer = |peer: &Heard| formation::Peer {
         id: peer.id,

@@ -23,6 +23,8 @@ mod host;
 mod net;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use larder::base::rng::Rng;
@@ -44,7 +46,7 @@ const SETTLE_MS: u64 = 30_000;
 /// Longest that the first table takes, in virtual time, while nothing goes wrong.
 const FORM_MS: u64 = 20_000;
 /// Seeds of a run that asks for no more.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 200;
 
 /// One simulation.
 pub struct World {
@@ -184,16 +186,30 @@ fn promises_hold_in_whatever_happens() {
     let from = one.or(asked("LARDER_SIM_FROM")).unwrap_or(0);
     let count = if one.is_some() { 1 } else { asked("LARDER_SIM_SEEDS").unwrap_or(SEEDS) };
     let began = Instant::now();
-    let (mut slowest_ms, mut answered, mut lost, mut versions) = (0, 0, 0, 0);
-    for seed in from..from + count {
-        let played = catch_unwind(AssertUnwindSafe(|| play(seed, one.is_some())));
-        let story =
-            played.unwrap_or_else(|_| panic!("seed {seed} failed: LARDER_SIM_SEED={seed} replays it"));
-        slowest_ms = slowest_ms.max(story.settled_ms);
-        answered += story.answered;
-        lost += story.lost;
-        versions += story.versions;
-    }
+    let next = AtomicU64::new(from);
+    let play_some = || {
+        let mut stories = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= from + count {
+                return stories;
+            }
+            let played = catch_unwind(AssertUnwindSafe(|| play(seed, one.is_some())));
+            stories.push(
+                played.unwrap_or_else(|_| panic!("seed {seed} failed: LARDER_SIM_SEED={seed} replays it")),
+            );
+        }
+    };
+    // A simulation is one thread's.
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(count as usize);
+    let stories: Vec<Story> = thread::scope(|scope| {
+        let players: Vec<_> = (0..threads).map(|_| scope.spawn(play_some)).collect();
+        players.into_iter().flat_map(|player| player.join().expect("no seed failed")).collect()
+    });
+    let slowest_ms = stories.iter().map(|story| story.settled_ms).max().unwrap_or(0);
+    let sum = |of: fn(&Story) -> u64| stories.iter().map(of).sum::<u64>();
+    let (answered, lost) = (sum(|story| story.answered), sum(|story| story.lost));
+    let versions = sum(|story| story.versions);
     println!(
         "{count} seeds in {:?}: {versions} tables, {answered} commands answered, {lost} keys lost with their nodes, \
         settled within {slowest_ms} ms of virtual time",
