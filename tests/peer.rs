@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use larder::base::clock::Clock;
-use larder::base::limits::{PEER_BULK_MAX_BYTES, PEER_CONTROL_MAX_BYTES};
+use larder::base::limits::{PEER_BULK_MAX_BYTES, PEER_CONTROL_MAX_BYTES, PEER_TICK_MS};
 use larder::base::lock::Mutex;
 use larder::base::rng::Rng;
 use larder::cluster::id::{ClusterId, NodeId};
@@ -19,7 +19,7 @@ use larder::peer::frame::{Class, PeerHello};
 use larder::peer::link::{Handler, Identity, LinkError, Links, Target};
 use larder::peer::net::{BoxFuture, Net, TcpNet};
 use larder::peer::secure::OPENING_BYTES;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -426,6 +426,42 @@ fn a_request_for_another_node_is_not_sent() {
         assert_eq!(outcome, Err(LinkError::OtherNode(b.id())));
         assert_eq!(a.ask(Target::node(b.addr, b.id()), b"x").await, Ok(b"x".to_vec()));
         assert_eq!(b.echo.calls.load(Ordering::Relaxed), 1);
+    });
+}
+
+/// An idle link was not looked at, so that slots did not move to a node that had got the address of one that had vanished
+/// without a word (a machine, a container's network), for as long as a link may be idle: a minute.
+#[test]
+fn a_node_with_the_address_of_one_that_vanished_is_reached() {
+    run(async {
+        let (a, old, new) = (Node::new(1).await, Node::new(2).await, Node::new(3).await);
+        let listener = TcpListener::bind(any_port()).await.unwrap();
+        let (addr, old_addr, new_addr) = (listener.local_addr().unwrap(), old.addr, new.addr);
+        let (vanish, mut vanished) = watch::channel(false);
+        tokio::spawn(async move {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let mut far = TcpStream::connect(old_addr).await.unwrap();
+            tokio::select! {
+                _ = copy_bidirectional(&mut near, &mut far) => {}
+                _ = vanished.wait_for(|vanished| *vanished) => {}
+            }
+            // The first connection stays open, and nothing comes over it any more.
+            while let Ok((mut next, _)) = listener.accept().await {
+                let mut far = TcpStream::connect(new_addr).await.unwrap();
+                tokio::spawn(async move { copy_bidirectional(&mut next, &mut far).await });
+            }
+            drop((near, far));
+        });
+        assert_eq!(a.ask(Target::node(addr, old.id()), b"x").await, Ok(b"x".to_vec()));
+        vanish.send_replace(true);
+        // Until the link is idle.
+        sleep(Duration::from_millis(3 * PEER_TICK_MS)).await;
+        let reaching = async {
+            while a.ask(Target::node(addr, new.id()), b"y").await.is_err() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(DEADLINE, reaching).await.expect("the new node is reached");
     });
 }
 

@@ -240,6 +240,9 @@ impl Sending<'_> {
     /// Seals one message, unless it is for another node or nobody waits for its reply any more.
     async fn send(&mut self, waiting: Waiting) -> Result<(), End> {
         if waiting.node.is_some_and(|node| node != self.peer_id) {
+            // Who was here may have vanished, and another node have its address: then it gives no sign of life, and the
+            // next link is to that one. An idle link is not asked for any otherwise.
+            self.shared.is_used.store(true, Ordering::Relaxed);
             waiting.fail(LinkError::OtherNode(self.peer_id));
             return Ok(());
         }
