@@ -234,6 +234,7 @@ mod tests {
             cluster: ClusterId(5),
             leader: Some(NodeId::random(&mut Rng::seeded(2))),
             state: MemberState::Draining,
+            durable: true,
             extra: [("load".to_owned(), "0.5".to_owned())].into(),
         };
         assert_eq!(read(&member.encode(id, 9)), Ok((id, 9, member)));
