@@ -88,8 +88,9 @@ async fn renew(node: &Arc<Node>, from: NodeId, renewal: Renewal) -> (Answer, Vec
 }
 
 async fn propose(node: &Arc<Node>, change: Change) -> Answer {
-    // What an operator's last resort does is no other node's business.
-    if matches!(change, Change::Found { .. } | Change::Reform { .. }) {
+    // What an operator's last resort does is no other node's business. A founding is, as long as there is none: whoever
+    // leads voters of an unfounded cluster was made one by the node that all have promised.
+    if matches!(change, Change::Reform { .. }) {
         return Answer::Malformed;
     }
     match node.agreement().propose(change).await {

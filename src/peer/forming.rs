@@ -23,7 +23,7 @@ use crate::cluster::formation::{
     self, Formation, Memory, Message, Output, PATIENCE_MS, RETRY_MS, Sender, View,
 };
 use crate::cluster::id::{ClusterId, NodeId};
-use crate::cluster::table::{Change, ClientAddress, Member, Standing, Table};
+use crate::cluster::table::{Change, ClientAddress, Member, Refusal, Standing, Table};
 
 /// Time between looks at who is there.
 const TURN_MS: u64 = 100;
@@ -146,7 +146,7 @@ async fn found(node: &Arc<Node>, voters: &[NodeId], members: &[NodeId]) {
         founders.push(node.member());
         let gone = others.iter().filter(|voter| voter.is_gone(&view)).count();
         let founded = if 2 * (voters.len() - gone) > voters.len() {
-            node.agreement().found(voters, cluster, founders).await
+            found_with(node, voters, cluster, founders).await
         } else {
             found_alone(node, cluster, founders).await
         };
@@ -159,6 +159,21 @@ async fn found(node: &Arc<Node>, voters: &[NodeId], members: &[NodeId]) {
                 tokio::time::sleep(Duration::from_millis(TURN_MS)).await;
             }
         }
+    }
+}
+
+/// Has the voters agree on the founding, by whoever of them leads.
+async fn found_with(
+    node: &Arc<Node>,
+    voters: &[NodeId],
+    cluster: ClusterId,
+    members: Vec<Member>,
+) -> Result<(), String> {
+    node.agreement().begin(voters).await?;
+    match node.propose(Change::Found { cluster, members }).await {
+        Ok(Ok(_) | Err(Refusal::Founded)) => Ok(()),
+        Ok(Err(refusal)) => Err(format!("{refusal:?}")),
+        Err(()) => Err("no voter leads".to_owned()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use larder::base::rng::Rng;
-use larder::cluster::id::{ClusterId, NodeId};
+use larder::cluster::id::NodeId;
 use larder::cluster::table::Change;
 use larder::peer::raft::{Agreement, Storage};
 use tokio::time::Instant;
@@ -46,7 +46,7 @@ impl Chaos {
         }
         let ids = [id(0), id(1), id(2)];
         let members = (0..NODES).map(member).collect();
-        net.node(0).found(&ids, ClusterId(7), members).await.expect("founded");
+        net.found(&ids, members).await;
         Self {
             net,
             rng: Rng::seeded(seed),

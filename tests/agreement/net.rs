@@ -8,7 +8,7 @@ use std::time::Duration;
 use larder::base::lock::Mutex;
 use larder::base::rng::Rng;
 use larder::cluster::id::{ClusterId, NodeId};
-use larder::cluster::table::{Change, ClientAddress, Member, Outcome, Standing, Table};
+use larder::cluster::table::{Change, ClientAddress, Member, Outcome, Refusal, Standing, Table};
 use larder::peer::raft::{Agreement, Carried, Carrier, ProposeError, Storage, Timing};
 
 /// The node timeout of all tests, the default of the server.
@@ -97,8 +97,16 @@ impl Net {
         }
         let ids: Vec<NodeId> = (0..voters).map(id).collect();
         let members = (0..count).map(member).collect();
-        net.node(0).found(&ids, ClusterId(7), members).await.expect("founded");
+        net.found(&ids, members).await;
         net
+    }
+
+    /// Has the nodes `voters`, the first of which begins, found cluster 7.
+    pub async fn found(&self, voters: &[NodeId], members: Vec<Member>) {
+        let first = self.nodes().into_iter().find(|node| node.id() == voters[0]).expect("it lives");
+        first.begin(voters).await.expect("begun");
+        let founded = self.propose(&Change::Found { cluster: ClusterId(7), members }).await;
+        assert!(matches!(founded, Ok(_) | Err(Refusal::Founded)), "{founded:?}");
     }
 
     /// Opens a node on its storage and joins it to the network.

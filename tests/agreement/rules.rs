@@ -55,8 +55,9 @@ fn founding_twice_changes_nothing() {
     run(async {
         let net = Net::founded(4, 3, 3).await;
         let leader = net.leader().await;
-        let again = leader.found(&[leader.id()], ClusterId(9), vec![member(5)]).await;
-        assert_eq!(again, Ok(()));
+        leader.begin(&[leader.id()]).await.expect("nothing happens");
+        let again = Change::Found { cluster: ClusterId(9), members: vec![member(5)] };
+        assert_eq!(leader.propose(again).await, Ok(Err(Refusal::Founded)));
         assert_eq!(table(&leader).cluster, ClusterId(7));
         assert_eq!(leader.status().borrow().voters.len(), 3);
     });
@@ -180,10 +181,7 @@ fn a_voter_that_starts_again_remembers() {
             net.open(storage.clone()).await;
         }
         let ids = [id(0), id(1), id(2)];
-        net.node(0)
-            .found(&ids, ClusterId(7), ids.iter().map(|id| member(id.0[0])).collect())
-            .await
-            .expect("founded");
+        net.found(&ids, ids.iter().map(|id| member(id.0[0])).collect()).await;
         for number in 10..30 {
             net.propose(&Change::Join(member(number))).await.expect("fits");
         }

@@ -30,8 +30,8 @@ use tokio::sync::watch;
 use crate::base::limits::{CLUSTER_LOG_BATCH, CLUSTER_LOG_KEEP};
 use crate::base::lock::{Mutex, RwLock};
 use crate::base::rng::Rng;
-use crate::cluster::id::{ClusterId, NodeId};
-use crate::cluster::table::{Change, Member, Outcome, Refusal, Table};
+use crate::cluster::id::NodeId;
+use crate::cluster::table::{Change, Outcome, Table};
 
 use machine::Machine;
 use network::Network;
@@ -207,36 +207,20 @@ impl Agreement {
         self.scoped(raft.is_initialized()).await.unwrap_or(false)
     }
 
-    /// Founds a cluster: this node and the other `voters` begin to agree, and the first thing they agree on is the
-    /// cluster's id and its `members`. May be called again when it failed, and by another leader that finds an unfounded
-    /// table; the first to succeed decides. The other voters need do nothing but have an open [`Agreement`].
+    /// Begins to agree with `voters`, this node among them, unless that has begun already. One of them will lead, and the
+    /// first thing that they are to agree on is [`Change::Found`]. The other voters need do nothing but have an open
+    /// [`Agreement`].
     ///
     /// # Errors
-    /// This node does not lead, or the others do not answer.
-    pub async fn found(
-        &self,
-        voters: &[NodeId],
-        cluster: ClusterId,
-        members: Vec<Member>,
-    ) -> Result<(), String> {
-        self.initialise(voters).await?;
-        match self.propose(Change::Found { cluster, members }).await {
-            Ok(Ok(_) | Err(Refusal::Founded)) => Ok(()),
-            Ok(Err(refusal)) => Err(format!("the cluster was not founded: {refusal:?}")),
-            Err(error) => Err(format!("the cluster was not founded: {error:?}")),
-        }
-    }
-
-    /// Begins to agree with `voters`, unless that has begun already; returns when this node leads.
-    async fn initialise(&self, voters: &[NodeId]) -> Result<(), String> {
+    /// This node's state cannot be written.
+    pub async fn begin(&self, voters: &[NodeId]) -> Result<(), String> {
         let raft = self.raft();
         let voters: BTreeSet<NodeId> = voters.iter().copied().collect();
         match self.scoped(raft.initialize(voters)).await {
             // Not allowed: it has begun already.
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-            Err(error) => return Err(format!("the voters cannot begin: {error}")),
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(format!("the voters cannot begin: {error}")),
         }
-        self.until_leader().await
     }
 
     async fn until_leader(&self) -> Result<(), String> {
