@@ -6,8 +6,10 @@
 mod support;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Instant;
 
+use support::client::Client;
 use support::cluster::Cluster;
 use support::frame::Frame;
 
@@ -252,4 +254,48 @@ fn a_witness_votes_and_holds_no_keys() {
         assert_eq!(client.cmd(&["SET", &key, "after"]), Frame::Simple("OK".to_owned()));
     }
     assert_eq!(cluster.connect(witness).cmd(&["DBSIZE"]).integer(), 0);
+}
+
+/// The story: behind mapped ports, clients of Redis Cluster are told addresses that they cannot reach, or nodes are; here
+/// the port that a client comes in by decides. What a client is told must be one map, whichever command it is told by.
+#[test]
+fn clients_outside_are_told_other_addresses_than_those_inside() {
+    let mut cluster = Cluster::prepare(&["--cluster-outside-port", "7379"]);
+    let announced = [["203.0.113.1", "7001"], ["cache.example", "7002"]];
+    for [host, port] in announced {
+        let flags = ["--cluster-announce-outside-host", host, "--cluster-announce-outside-port", port];
+        cluster.join_with(&flags);
+    }
+    cluster.join();
+    cluster.wait_ok();
+    let inside: Vec<String> = (0..3).map(|number| cluster.address(number).to_string()).collect();
+    let outside = ["203.0.113.1:7001", "cache.example:7002", &inside[2]].map(str::to_owned).to_vec();
+    for number in 0..3 {
+        for (port, mut told) in [(6379, inside.clone()), (7379, outside.clone())] {
+            let address = SocketAddr::new(cluster.address(number).ip(), port);
+            let own = told[number].clone();
+            told.sort();
+            for resp3 in [false, true] {
+                let client = Client::connect(address).expect("it listens");
+                let mut client = if resp3 { client.hello3() } else { client };
+                let nodes = client.cmd(&["CLUSTER", "NODES"]).text();
+                let mut shown: Vec<&str> =
+                    nodes.lines().filter_map(|line| line.split([' ', '@']).nth(1)).collect();
+                shown.sort();
+                assert_eq!(shown, told, "by NODES at {address}");
+                let (slots, shards) = (client.line("CLUSTER SLOTS"), client.line("CLUSTER SHARDS"));
+                for address in &told {
+                    let (host, port) = address.split_once(':').expect("a port");
+                    assert!(format!("{slots}").contains(&format!("[\"{host}\", {port}, ")), "{slots}");
+                    assert!(format!("{shards}").contains(&format!("\"{host}\"")), "{shards}");
+                }
+                for key in 0..50 {
+                    if let Frame::Error(moved) = client.cmd(&["GET", &format!("key:{key}")]) {
+                        let to = moved.rsplit(' ').next().unwrap_or_default().to_owned();
+                        assert!(told.contains(&to) && to != own, "{moved}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -33,6 +33,7 @@ fn other_value(param: &Param) -> String {
         "cluster-name" | "cluster-secret" | "cluster-zone" => "one of ours",
         "cluster-announce-ip" => "10.0.0.1",
         "cluster-announce-hostname" => "cache-0.cache",
+        "cluster-announce-outside-host" => "cache.example.net",
         "dir" => "/var/lib/larder",
         _ => "",
     };

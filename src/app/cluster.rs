@@ -1,7 +1,7 @@
 //! Starts the node of a cluster beside the server, on a thread and a runtime of its own, with what the configuration says
 //! of it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -15,10 +15,14 @@ use crate::config::Config;
 use crate::hub::Hub;
 use crate::hub::orders::Shutdown;
 use crate::peer::net::TcpNet;
+use crate::peer::seeds::{Seed, SystemResolver};
 use crate::peer::start::{Settings, start as start_node};
+use crate::peer::whereabouts;
 
 /// What is added to the clients' port where no port for nodes is given, as in Redis.
 const PORT_DISTANCE: u16 = 10_000;
+/// Longest host name that can be announced, as in the name service.
+const HOST_MAX_BYTES: usize = 253;
 /// Weight of a node whose memory is not bounded, in MiB.
 const WEIGHT_UNBOUNDED: u64 = 1024;
 
@@ -30,7 +34,7 @@ pub fn start(hub: &Arc<Hub>, config: &Config, clients: &[SocketAddr]) -> Result<
     if !config.is_clustered() {
         return Ok(());
     }
-    let settings = settings(config, clients)?;
+    let mut settings = settings(config, clients)?;
     let hub = Arc::clone(hub);
     let (report, started) = mpsc::sync_channel(1);
     let run = move || {
@@ -39,6 +43,9 @@ pub fn start(hub: &Arc<Hub>, config: &Config, clients: &[SocketAddr]) -> Result<
             Err(error) => return drop(report.send(Err(format!("no runtime for the cluster: {error}")))),
         };
         runtime.block_on(async {
+            if settings.roams {
+                settings.place(own_ip(&settings).await);
+            }
             match start_node(Arc::clone(&hub), settings, Arc::new(TcpNet), Rng::from_entropy()).await {
                 Ok(_node) => {
                     drop(report.send(Ok(())));
@@ -71,8 +78,23 @@ fn settings(config: &Config, clients: &[SocketAddr]) -> Result<Settings, String>
             (or cluster-allow-no-secret, if nobody else can reach them)"
             .to_owned());
     }
-    let ip = announced_ip(config, clients)?;
+    for (name, host) in [
+        ("cluster-announce-hostname", &config.cluster_announce_hostname),
+        ("cluster-announce-outside-host", &config.cluster_announce_outside_host),
+    ] {
+        if !is_host(host) {
+            return Err(format!("{name}: {host:?} is neither an address nor a host name"));
+        }
+    }
+    let known = announced_ip(config, clients)?;
+    let ip = known.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let announced = |wanted: u16, own: u16| if wanted == 0 { own } else { wanted };
+    let outside_port = announced(config.cluster_announce_outside_port, config.cluster_outside_port);
+    if !config.cluster_announce_outside_host.is_empty() && outside_port == 0 {
+        return Err(
+            "cluster-announce-outside-host: set cluster-outside-port, too, which it is for".to_owned()
+        );
+    }
     let weight = match u64::try_from(config.cluster_weight) {
         Ok(weight) => weight,
         Err(_) => match config.maxmemory.bytes() >> 20 {
@@ -88,16 +110,25 @@ fn settings(config: &Config, clients: &[SocketAddr]) -> Result<Settings, String>
         node_timeout_ms: config.cluster_node_timeout,
         listen,
         peer: SocketAddr::new(ip, announced(config.cluster_announce_bus_port, port)),
+        roams: known.is_none(),
         client: ClientAddress {
             host: ip.to_string(),
             port: announced(config.cluster_announce_port, client_port),
             hostname: config.cluster_announce_hostname.clone(),
             gateway_port: config.gateway_port,
+            outside_host: config.cluster_announce_outside_host.clone(),
+            outside_port,
         },
         zone: config.cluster_zone.clone(),
         weight,
         dir: (!config.dir.is_empty()).then(|| PathBuf::from(&config.dir)),
     })
+}
+
+/// Whether a text may stand for a host in replies and in what nodes tell each other; nothing may.
+fn is_host(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+    text.len() <= HOST_MAX_BYTES && text.bytes().all(is_plain)
 }
 
 /// Where to listen for other nodes: at the addresses of `cluster-bind`, or where clients are served.
@@ -110,31 +141,22 @@ fn listen(config: &Config, clients: &[SocketAddr], port: u16) -> Vec<SocketAddr>
     ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
 }
 
-/// The address that others are told: the announced one, the first one that clients are served at, or, where that stands
-/// for all addresses, the one from which the seeds would be reached.
-fn announced_ip(config: &Config, clients: &[SocketAddr]) -> Result<IpAddr, String> {
-    if !config.cluster_announce_ip.is_empty() {
-        return config
-            .cluster_announce_ip
-            .parse()
-            .map_err(|_| format!("cluster-announce-ip: {:?} is no IP address", config.cluster_announce_ip));
+/// The address that others are told: the announced one, or the first one that clients are served at; none where that
+/// stands for all addresses and the machine's own must be found out.
+fn announced_ip(config: &Config, clients: &[SocketAddr]) -> Result<Option<IpAddr>, String> {
+    if config.cluster_announce_ip.is_empty() {
+        return Ok(clients.iter().map(SocketAddr::ip).find(|ip| !ip.is_unspecified()));
     }
-    match clients.iter().map(SocketAddr::ip).find(|ip| !ip.is_unspecified()) {
-        Some(ip) => Ok(ip),
-        None => Ok(outward_ip(&config.cluster_seeds).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))),
-    }
+    let ip = config.cluster_announce_ip.parse();
+    ip.map(Some)
+        .map_err(|_| format!("cluster-announce-ip: {:?} is no IP address", config.cluster_announce_ip))
 }
 
-/// The address of this machine from which one of the seeds would be reached; nothing is sent.
-fn outward_ip(seeds: &[String]) -> Option<IpAddr> {
-    seeds.iter().find_map(|seed| {
-        let addresses = seed.to_socket_addrs().or_else(|_| (seed.as_str(), 1).to_socket_addrs());
-        addresses.ok()?.find_map(|address| {
-            let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
-            let socket = UdpSocket::bind(any).ok()?;
-            socket.connect(address).ok()?;
-            let ip = socket.local_addr().ok()?.ip();
-            (!ip.is_unspecified()).then_some(ip)
-        })
-    })
+/// The machine's own address as the other nodes see it; loopback on a machine without a network.
+async fn own_ip(settings: &Settings) -> IpAddr {
+    // Seeds that cannot be read end the start a little later, with a word.
+    let seeds: Vec<Seed> =
+        settings.seeds.iter().filter_map(|seed| Seed::parse(seed, settings.peer.port()).ok()).collect();
+    let found = whereabouts::outward(&TcpNet, &SystemResolver, &seeds).await;
+    found.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }

@@ -185,6 +185,12 @@ pub const SEEDS_JOINED_MS: u64 = 60_000;
 pub const SEEDS_BACKOFF_MS: std::ops::RangeInclusive<u64> = 500..=30_000;
 /// A name that takes longer to resolve is given up.
 pub const SEEDS_RESOLVE_MS: u64 = 5000;
+/// How often a node looks whether its address has changed.
+pub const WHEREABOUTS_MS: u64 = 1000;
+/// How long a node that starts waits for a seed by which it can tell its own address.
+pub const WHEREABOUTS_START_MS: u64 = 3000;
+/// Other nodes that the way to is looked at.
+pub const WHEREABOUTS_LOOKS_MAX: usize = 8;
 /// Messages about the cold start that may wait; more are lost, and sent again.
 pub const CLUSTER_HEEDED_MAX: usize = 1024;
 /// Requests of one connection to the gateway that wait for other nodes at most.

@@ -3,10 +3,12 @@
 //! One connection, one or two commands, one time limit for all of it; never retries.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::peer::seeds::addresses_of;
 
 /// Longest line that is read from the other side, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
@@ -77,14 +79,15 @@ impl Probe {
 /// Connects to the first of the host's addresses that answers; every later step has the same time limit.
 pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, String> {
     let cannot = |why: &dyn std::fmt::Display| format!("cannot connect to {host}:{port}: {why}");
-    let addresses = (host, port).to_socket_addrs().map_err(|error| cannot(&error))?;
+    let addresses = addresses_of(host).map_err(|error| cannot(&error))?;
     let mut last = cannot(&"no address");
     for address in addresses {
-        let attempt = TcpStream::connect_timeout(&address, timeout).and_then(|stream| {
-            stream.set_read_timeout(Some(timeout))?;
-            stream.set_write_timeout(Some(timeout))?;
-            Ok(stream)
-        });
+        let attempt =
+            TcpStream::connect_timeout(&SocketAddr::new(address, port), timeout).and_then(|stream| {
+                stream.set_read_timeout(Some(timeout))?;
+                stream.set_write_timeout(Some(timeout))?;
+                Ok(stream)
+            });
         match attempt {
             Ok(stream) => return Ok(stream),
             Err(error) => last = cannot(&error),

@@ -16,14 +16,14 @@ use bytes::Bytes;
 
 use super::id::NodeId;
 use super::place::NO_OWNER;
-use super::table::{Member, Table};
+use super::table::{Member, Side, Table};
 use crate::base::lock::RwLock;
 use crate::base::slot::{SLOT_COUNT, Slot};
 
 const WORDS: usize = SLOT_COUNT / 64;
 
-/// Replies that are made once for a table: by kind and protocol.
-pub const RENDERED_KINDS: usize = 8;
+/// Replies that are made once for a table: by kind, protocol and side.
+pub const RENDERED_KINDS: usize = 12;
 
 /// The table as this node shows it and routes by it.
 #[derive(Debug)]
@@ -205,9 +205,9 @@ impl Routes {
         Arc::clone(&self.view.read())
     }
 
-    /// Where a slot's commands are served.
+    /// Where a slot's commands are served, for a client on that side.
     #[cold]
-    pub fn place(&self, slot: Slot) -> Place {
+    pub fn place(&self, slot: Slot, side: Side) -> Place {
         let view = self.view();
         if self.serves(slot) {
             return Place::Here;
@@ -220,7 +220,10 @@ impl Routes {
         match view.owner(slot) {
             None => Place::Nowhere,
             Some(owner) if owner.id == view.me => Place::Held,
-            Some(owner) => Place::Elsewhere(owner.client.host.clone(), owner.client.port),
+            Some(owner) => {
+                let (host, port) = owner.client.seen_from(side);
+                Place::Elsewhere(host.to_owned(), port)
+            }
         }
     }
 
@@ -268,6 +271,7 @@ impl Routes {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::table::Side;
     use super::super::table::tests::{member, table_of};
     use super::{Place, Routes, SlotSet, View};
     use crate::base::slot::{SLOT_COUNT, Slot};
@@ -287,25 +291,30 @@ mod tests {
     #[test]
     fn a_slot_is_held_until_it_is_served_or_elsewhere() {
         let routes = Routes::clustered();
-        assert_eq!(routes.place(slot(1)), Place::Nowhere);
+        assert_eq!(routes.place(slot(1), Side::Inside), Place::Nowhere);
         let table = Arc::new(table_of(2));
         let mine = table.ranges_of(member(0).id)[0].0;
         let other = table.ranges_of(member(1).id)[0].0;
         routes.show(Arc::new(View::new(table, member(0).id)));
-        assert_eq!(routes.place(slot(mine)), Place::Held);
-        assert_eq!(routes.place(slot(other)), Place::Elsewhere("127.0.0.1".to_owned(), 7001));
+        assert_eq!(routes.place(slot(mine), Side::Inside), Place::Held);
+        assert_eq!(routes.place(slot(other), Side::Inside), Place::Elsewhere("127.0.0.1".to_owned(), 7001));
         let mut slots = SlotSet::default();
         let mut arrived = SlotSet::default();
         arrived.insert(slot(other));
         routes.expect(&arrived, true);
-        assert_eq!(routes.place(slot(other)), Place::Held, "it will be here in a moment");
+        assert_eq!(routes.place(slot(other), Side::Inside), Place::Held, "it will be here in a moment");
         routes.expect(&arrived, false);
-        assert_eq!(routes.place(slot(other)), Place::Elsewhere("127.0.0.1".to_owned(), 7001));
+        assert_eq!(routes.place(slot(other), Side::Inside), Place::Elsewhere("127.0.0.1".to_owned(), 7001));
+        assert_eq!(
+            routes.place(slot(other), Side::Outside),
+            Place::Elsewhere("127.0.0.1".to_owned(), 7001),
+            "it announces nothing else"
+        );
         slots.insert(slot(mine));
         routes.serve(&slots);
-        assert_eq!(routes.place(slot(mine)), Place::Here);
+        assert_eq!(routes.place(slot(mine), Side::Inside), Place::Here);
         routes.withdraw(&slots);
-        assert_eq!(routes.place(slot(mine)), Place::Held);
+        assert_eq!(routes.place(slot(mine), Side::Inside), Place::Held);
         assert!(!routes.is_leased(0), "no lease was granted");
         routes.lengthen_lease(10);
         routes.lengthen_lease(5);

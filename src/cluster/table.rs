@@ -18,6 +18,20 @@ use super::place::{self, Candidate, NO_OWNER};
 use crate::base::limits::{CLUSTER_MOVES_MAX, CLUSTER_NODES_MAX};
 use crate::base::slot::SLOT_COUNT;
 
+/// From where a client sees the cluster: it is told addresses that are of use there.
+///
+/// A client's side is that of the port that it has connected to, not of the address that it comes from, which the
+/// translation of addresses on the way may have made up. Whoever can reach the port for the outside can reach the outside
+/// addresses, if what leads there was set up alike for all nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    /// The network of the nodes themselves.
+    #[default]
+    Inside,
+    /// Elsewhere: nodes are reached at mapped ports or translated addresses.
+    Outside,
+}
+
 /// How clients reach a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientAddress {
@@ -29,6 +43,27 @@ pub struct ClientAddress {
     pub hostname: String,
     /// The gateway's port; 0 for none.
     pub gateway_port: u16,
+    /// Address or name for clients outside; empty where they reach the node as those inside do.
+    pub outside_host: String,
+    /// TCP port for clients outside, if there is a host for them.
+    pub outside_port: u16,
+}
+
+impl ClientAddress {
+    /// Host and port for clients on that side.
+    pub fn seen_from(&self, side: Side) -> (&str, u16) {
+        match side {
+            Side::Outside if !self.outside_host.is_empty() => (&self.outside_host, self.outside_port),
+            Side::Inside | Side::Outside => (&self.host, self.port),
+        }
+    }
+
+    /// The host name, where one is announced beside the address for that side.
+    pub fn hostname_from(&self, side: Side) -> Option<&str> {
+        let beside = self.seen_from(side).0 == self.host;
+        let is_more = beside && !self.hostname.is_empty() && self.hostname != self.host;
+        is_more.then_some(self.hostname.as_str())
+    }
 }
 
 /// What a member is doing.

@@ -105,7 +105,7 @@ fn serve_here(worker: &mut WorkerLocal, session: &mut Session, slot: Slot) -> Re
         }
         (GATEWAY_RETRY_MAX_MS, Error::ClusterDown)
     } else {
-        match cluster.routes.place(slot) {
+        match cluster.routes.place(slot, session.side) {
             Place::Elsewhere(..) => {
                 session.held_since_ms = 0;
                 return Err(Stop::Away);

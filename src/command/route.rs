@@ -84,7 +84,7 @@ pub fn admit(
 #[cold]
 pub fn stop(hub: &Hub, session: &mut Session, slot: Slot, now_ms: u64) -> Stop {
     let counters = &hub.cluster.counters;
-    match hub.cluster.routes.place(slot) {
+    match hub.cluster.routes.place(slot, session.side) {
         Place::Elsewhere(..) if session.gateway => Stop::Away,
         Place::Elsewhere(host, port) => {
             count(&counters.redirects);

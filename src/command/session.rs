@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::slot::Slot;
+use crate::cluster::table::Side;
 use crate::command::table::Entry;
 use crate::hub::clients::Client;
 use crate::resp::args::OwnedArgs;
@@ -73,6 +74,8 @@ pub struct Session {
     pub held_since_ms: u64,
     /// It came by the gateway: every key is served to it, here or through another node.
     pub gateway: bool,
+    /// From where it sees the cluster.
+    pub side: Side,
     /// The slot whose keys the gateway watches for it at another node.
     pub watched_away: Option<Slot>,
     /// Raised by whoever changes a watched key.
@@ -93,6 +96,7 @@ impl Session {
             watched: Vec::new(),
             held_since_ms: 0,
             gateway: false,
+            side: Side::Inside,
             watched_away: None,
             watch_flag: Arc::new(AtomicBool::new(false)),
         }

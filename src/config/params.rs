@@ -134,6 +134,14 @@ parameters! {
         cluster_announce_bus_port: u16 = Param::integer("cluster-announce-bus-port", 0, 65535, "0");
         /// Host name that is announced beside the address; empty for none.
         cluster_announce_hostname: String = Param::plain("cluster-announce-hostname", "");
+        /// TCP port for clients outside the cluster's network: they are told the outside addresses of all nodes; 0 for
+        /// none.
+        cluster_outside_port: u16 = Param::integer("cluster-outside-port", 0, 65535, "0");
+        /// Address or host name at which clients of `cluster-outside-port` reach this node; empty if they reach it as
+        /// those inside do.
+        cluster_announce_outside_host: String = Param::plain("cluster-announce-outside-host", "");
+        /// Port at which they reach it; 0 for `cluster-outside-port`.
+        cluster_announce_outside_port: u16 = Param::integer("cluster-announce-outside-port", 0, 65535, "0");
         /// Failure domain of this node, such as a rack or zone; empty for none.
         cluster_zone: String = Param::plain("cluster-zone", "");
         /// Share of slots relative to other nodes'; 0 for a node that only votes, -1 for one by `maxmemory`.

@@ -229,6 +229,8 @@ pub fn as_member(peer: &Heard) -> Member {
             port: peer.member.client_port,
             hostname: peer.member.client_hostname.clone(),
             gateway_port: peer.member.gateway_port,
+            outside_host: peer.member.outside_host.clone(),
+            outside_port: peer.member.outside_port,
         },
         peer: peer.peer_addr,
         zone: peer.member.zone.clone(),

@@ -18,7 +18,7 @@ use crate::base::limits::{PEER_BULK_MAX_BYTES, PEER_CONTROL_MAX_BYTES, PEER_HELL
 use crate::cluster::id::{ClusterId, NodeId};
 
 /// Major version of what nodes say to each other; those of different ones do not talk.
-pub const PROTOCOL_MAJOR: u16 = 1;
+pub const PROTOCOL_MAJOR: u16 = 2;
 /// Minor version: additions that older nodes ignore.
 pub const PROTOCOL_MINOR: u16 = 0;
 /// Length of the greeting in bytes.

@@ -50,7 +50,7 @@ pub struct GossipConfig {
     pub node_id: NodeId,
     /// Which start of it this is: greater than at its last one, and below 2^56.
     pub incarnation: u64,
-    /// The address that others reach it by.
+    /// The address that others reach it by, at the start.
     pub peer_addr: SocketAddr,
     /// Decides whom it talks to when; where the choice is chitchat's own it does not.
     pub seed: u64,
@@ -106,6 +106,8 @@ struct Shared {
     links: Links,
     counters: GossipCounters,
     member: watch::Sender<Member>,
+    /// The address that others reach this node by.
+    peer_addr: watch::Sender<SocketAddr>,
     reach: mpsc::Sender<SocketAddr>,
     stop: watch::Sender<bool>,
     inbox: Mutex<mpsc::Sender<(SocketAddr, ChitchatMessage)>>,
@@ -126,6 +128,7 @@ impl Gossip {
         let (reach, reached) = mpsc::channel(GOSSIP_SEEDS_TRIED);
         let shared = Arc::new(Shared {
             rng: Mutex::new(Rng::seeded(config.seed)),
+            peer_addr: watch::Sender::new(config.peer_addr),
             config,
             links,
             counters: GossipCounters::default(),
@@ -158,6 +161,12 @@ impl Gossip {
             change(member);
             *member != before
         });
+    }
+
+    /// From here on others reach this node by another address, which is a part of its name in gossip: chitchat starts
+    /// anew under it. Few times in a node's life, as restarts are counted.
+    pub fn relocate(&self, addr: SocketAddr) {
+        self.shared.peer_addr.send_if_modified(|known| std::mem::replace(known, addr) != addr);
     }
 
     /// Talks to whoever is at `addr` soon, without waiting to hear of it. Dropped when many wait already.
@@ -253,6 +262,14 @@ impl Socket for WireSocket {
 
 // ---- the task that keeps it going ----------------------------------------------------------------------------------
 
+/// Why chitchat no longer runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Stopped,
+    Broken,
+    Moved,
+}
+
 struct Task {
     shared: Arc<Shared>,
     view: watch::Sender<Arc<View>>,
@@ -263,21 +280,26 @@ struct Task {
 impl Task {
     async fn run(mut self) {
         let mut stop = self.shared.stop.subscribe();
+        let mut moved = self.shared.peer_addr.subscribe();
         for restarts in 0..=RESTARTS_MAX {
             let Some(handle) = self.spawn(restarts).await else {
                 return;
             };
-            let is_stopped = tokio::select! {
-                _ = stop.wait_for(|is_stopped| *is_stopped) => true,
-                _ = handle.termination_watcher() => false,
-                () = self.keep(&handle) => false,
+            let end = tokio::select! {
+                _ = stop.wait_for(|is_stopped| *is_stopped) => End::Stopped,
+                _ = handle.termination_watcher() => End::Broken,
+                () = self.keep(&handle) => End::Broken,
+                Ok(()) = moved.changed() => End::Moved,
             };
-            if is_stopped {
+            if end == End::Stopped {
                 // It has nothing to finish: others notice by themselves.
                 let _ = timeout(Duration::from_secs(1), handle.shutdown()).await;
                 return;
             }
             handle.abort();
+            if end == End::Moved {
+                continue;
+            }
             self.shared.counters.restarts.fetch_add(1, Ordering::Relaxed);
             error!(restarts, "gossip broke off at a message of another node, and starts anew");
             sleep(Duration::from_secs(1)).await;
@@ -287,16 +309,17 @@ impl Task {
 
     async fn spawn(&self, restarts: u64) -> Option<ChitchatHandle> {
         let own = &self.shared.config;
+        let peer_addr = *self.shared.peer_addr.borrow();
         let period = Duration::from_millis(GOSSIP_PERIOD_MS);
         let config = ChitchatConfig {
             chitchat_id: ChitchatId {
                 node_id: own.node_id.to_string()[..NAME_DIGITS].into(),
                 generation_id: own.incarnation << 8 | restarts,
-                gossip_advertise_addr: own.peer_addr,
+                gossip_advertise_addr: peer_addr,
             },
             cluster_id: own.cluster_name.clone(),
             gossip_interval: period,
-            listen_addr: own.peer_addr,
+            listen_addr: peer_addr,
             // Its own resolution asks the system's resolver; seeds are reached by `keep` instead.
             seed_nodes: Vec::new(),
             failure_detector_config: FailureDetectorConfig {
@@ -350,7 +373,7 @@ impl Task {
 
     /// Opens an exchange with one of the seeds, or, while nobody is known, with as many as may be.
     fn try_seeds(&self, handle: &ChitchatHandle, is_alone: bool) {
-        let own = self.shared.config.peer_addr;
+        let own = *self.shared.peer_addr.borrow();
         let mut seeds: Vec<SocketAddr> =
             self.seeds.borrow().iter().copied().filter(|seed| *seed != own).collect();
         for _ in 0..if is_alone { GOSSIP_SEEDS_TRIED } else { 1 } {
@@ -411,14 +434,17 @@ fn view_of(chitchat: &Chitchat, own: &GossipConfig) -> (View, HashSet<ChitchatId
     let mut peers = Vec::new();
     for (id, state) in chitchat.node_states() {
         match read(id, state.key_values(), live.contains(id)) {
-            Ok(peer) => peers.push(peer),
+            Ok(peer) => peers.push((id.generation_id, peer)),
             Err(Unreadable::Incomplete) => {}
             Err(Unreadable::Malformed) => malformed += 1,
         }
     }
     let is_own = |peer: &Peer| peer.id == own.node_id && peer.incarnation == own.incarnation;
-    let cluster = peers.iter().find(|peer| is_own(peer)).map_or(ClusterId(0), |peer| peer.member.cluster);
-    for peer in peers {
+    let cluster =
+        peers.iter().find(|(_, peer)| is_own(peer)).map_or(ClusterId(0), |(_, peer)| peer.member.cluster);
+    // A process that has moved, or started gossip anew, is there several times for a while.
+    peers.sort_by_key(|(generation, peer)| (peer.incarnation, peer.alive, *generation));
+    for (_, peer) in peers {
         let theirs = peer.member.cluster;
         if cluster.is_founded() && theirs.is_founded() && theirs != cluster {
             view.foreign += usize::from(peer.alive);
@@ -427,10 +453,7 @@ fn view_of(chitchat: &Chitchat, own: &GossipConfig) -> (View, HashSet<ChitchatId
         if peer.id == own.node_id && peer.incarnation > own.incarnation {
             view.superseded_by = view.superseded_by.max(Some(peer.incarnation));
         }
-        let rank = |peer: &Peer| (peer.incarnation, peer.alive);
-        if view.peers.get(&peer.id).is_none_or(|shown| rank(shown) < rank(&peer)) {
-            view.peers.insert(peer.id, peer);
-        }
+        view.peers.insert(peer.id, peer);
     }
     (view, chitchat.node_states().keys().cloned().collect(), malformed)
 }

@@ -46,6 +46,10 @@ pub struct Member {
     pub client_hostname: String,
     /// The port of the gateway; 0 if there is none.
     pub gateway_port: u16,
+    /// The address or name that clients outside are told; may be empty.
+    pub outside_host: String,
+    /// The port that clients outside are told.
+    pub outside_port: u16,
     /// Where it stands; may be empty.
     pub zone: String,
     /// Its share of the slots, in comparison with others; 0 for none.
@@ -88,6 +92,8 @@ impl Member {
             text("port", self.client_port.to_string()),
             text("host", self.client_hostname.clone()),
             text("gw", self.gateway_port.to_string()),
+            text("ohost", self.outside_host.clone()),
+            text("oport", self.outside_port.to_string()),
             text("zone", self.zone.clone()),
             text("weight", self.weight.to_string()),
             text("ver", self.version.clone()),
@@ -145,6 +151,8 @@ impl Member {
             "port" => self.client_port = value.parse().ok()?,
             "host" => self.client_hostname = value.to_owned(),
             "gw" => self.gateway_port = value.parse().ok()?,
+            "ohost" => self.outside_host = value.to_owned(),
+            "oport" => self.outside_port = value.parse().ok()?,
             "zone" => self.zone = value.to_owned(),
             "weight" => self.weight = value.parse().ok()?,
             "ver" => self.version = value.to_owned(),
@@ -226,6 +234,9 @@ mod tests {
             client_port: 6379,
             client_hostname: "a.example".to_owned(),
             gateway_port: 6380,
+            outside_host: "198.51.100.7".to_owned(),
+            outside_port: 7001,
+            durable: true,
             zone: "west-1".to_owned(),
             weight: 1 << 40,
             version: "0.1.0".to_owned(),
@@ -234,7 +245,6 @@ mod tests {
             cluster: ClusterId(5),
             leader: Some(NodeId::random(&mut Rng::seeded(2))),
             state: MemberState::Draining,
-            durable: true,
             extra: [("load".to_owned(), "0.5".to_owned())].into(),
         };
         assert_eq!(read(&member.encode(id, 9)), Ok((id, 9, member)));

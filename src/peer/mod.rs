@@ -30,3 +30,4 @@ mod serving;
 pub mod start;
 pub mod tables;
 pub mod upkeep;
+pub mod whereabouts;

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -40,6 +40,9 @@ pub trait Net: Send + Sync + 'static {
 
     /// Listens on `at`; port 0 takes a free one.
     fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>>;
+
+    /// The address of this machine from which `to` would be reached, if there is a way. Nothing is sent.
+    fn source_towards(&self, to: SocketAddr) -> Option<IpAddr>;
 }
 
 /// The machine's TCP.
@@ -67,6 +70,14 @@ impl Net for TcpNet {
             socket.bind(at)?;
             Ok(Box::new(TcpAccept { socket: socket.listen(PEER_BACKLOG)? }) as Box<dyn Listener>)
         })
+    }
+
+    fn source_towards(&self, to: SocketAddr) -> Option<IpAddr> {
+        let any: IpAddr =
+            if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`crate::hub::cluster`] shows. Nothing is decided here: tables are agreed on by [`Agreement`], leases granted by
 //! [`Desk`], slots served by [`Ground`].
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,12 +19,13 @@ use super::forming::{self, Heeded};
 use super::frame::PeerHello;
 use super::gossip::Gossip;
 use super::ground::Ground;
+use super::link::Identity;
 use super::message::{Answer, Ask, Renewal, decode_table};
 use super::post::Post;
 use super::raft::{Agreement, ProposeError};
 use super::tables::Tables;
 use crate::base::clock::Clock;
-use crate::base::lock::Mutex;
+use crate::base::lock::{Mutex, RwLock};
 use crate::base::rng::Rng;
 use crate::cluster::formation::Message;
 use crate::cluster::id::NodeId;
@@ -44,6 +46,8 @@ pub struct Parts {
     pub hub: Arc<Hub>,
     /// This node as the table is to show it.
     pub member: Member,
+    /// Who this node is to others.
+    pub identity: watch::Sender<Identity>,
     /// Sending to others.
     pub post: Arc<Post>,
     /// Hearing of others.
@@ -64,7 +68,10 @@ pub struct Parts {
 pub struct Node {
     hub: Arc<Hub>,
     clock: Clock,
-    member: Member,
+    id: NodeId,
+    incarnation: u64,
+    member: RwLock<Member>,
+    identity: watch::Sender<Identity>,
     post: Arc<Post>,
     gossip: Gossip,
     agreement: Agreement,
@@ -95,7 +102,7 @@ struct Hint {
 impl Node {
     /// A node of these parts.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { hub, member, post, gossip, agreement, desk, ground, lease_ns, forming } = parts;
+        let Parts { hub, member, identity, post, gossip, agreement, desk, ground, lease_ns, forming } = parts;
         Arc::new(Self {
             clock: hub.clock.clone(),
             arrivals: Arrivals::new(Arc::clone(&hub), Arc::clone(&ground)),
@@ -108,7 +115,10 @@ impl Node {
             join: Notify::new(),
             forming,
             hub,
-            member,
+            id: member.id,
+            incarnation: member.incarnation,
+            member: RwLock::new(member),
+            identity,
             post,
             gossip,
             agreement,
@@ -120,12 +130,12 @@ impl Node {
 
     /// This node's id.
     pub fn id(&self) -> NodeId {
-        self.member.id
+        self.id
     }
 
     /// Which process of the node this is.
     pub fn incarnation(&self) -> u64 {
-        self.member.incarnation
+        self.incarnation
     }
 
     /// What clients' threads share.
@@ -191,7 +201,33 @@ impl Node {
     /// This node as it wants to be shown: what it drains, it goes on draining.
     pub fn member(&self) -> Member {
         let standing = self.ground.table().process(self.id(), self.incarnation()).map(|known| known.standing);
-        Member { standing: standing.unwrap_or(Standing::Active), ..self.member.clone() }
+        Member { standing: standing.unwrap_or(Standing::Active), ..self.member.read().clone() }
+    }
+
+    /// Who this node is to others, to be changed.
+    pub fn identity(&self) -> &watch::Sender<Identity> {
+        &self.identity
+    }
+
+    /// The address that other nodes are told.
+    pub fn peer_address(&self) -> SocketAddr {
+        self.member.read().peer
+    }
+
+    /// From here on the node is reached under another address, by other nodes and by clients who were told this one.
+    pub fn relocate(&self, ip: IpAddr) {
+        let peer = {
+            let mut member = self.member.write();
+            if member.client.host == member.peer.ip().to_string() {
+                member.client.host = ip.to_string();
+            }
+            member.peer.set_ip(ip);
+            member.peer
+        };
+        self.identity.send_modify(|identity| identity.peer_addr = peer);
+        self.gossip.update(|said| said.client_ip = Some(ip));
+        self.gossip.relocate(peer);
+        self.join_soon();
     }
 
     /// Puts a table in force if it is newer than the one that is.

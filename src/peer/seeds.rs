@@ -15,6 +15,7 @@ use std::time::Duration;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
 use hickory_resolver::proto::rr::RData;
+use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -95,6 +96,21 @@ impl SystemResolver {
         options.cache_size = 0;
         builder.build().map_err(|error| error.to_string())
     }
+}
+
+/// The addresses of a host, or the one address that `host` is, found out on a runtime of its own: for command lines.
+///
+/// # Errors
+/// There are none, in words.
+pub fn addresses_of(host: &str) -> Result<Vec<IpAddr>, String> {
+    if let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse() {
+        return Ok(vec![ip]);
+    }
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let limit = Duration::from_millis(SEEDS_RESOLVE_MS);
+    let found = runtime.block_on(async { timeout(limit, SystemResolver.host(host)).await });
+    found.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
 impl Resolve for SystemResolver {
@@ -251,7 +267,11 @@ impl Rounds {
     }
 }
 
-async fn resolve(resolver: &dyn Resolve, seed: &Seed) -> Result<Vec<SocketAddr>, String> {
+/// The addresses that a seed stands for now.
+///
+/// # Errors
+/// There are none, in words.
+pub async fn resolve(resolver: &dyn Resolve, seed: &Seed) -> Result<Vec<SocketAddr>, String> {
     let hosts = match seed {
         Seed::Address(addr) => return Ok(vec![*addr]),
         Seed::Name(name, port) => vec![(name.clone(), *port)],

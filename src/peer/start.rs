@@ -1,7 +1,7 @@
 //! Puts a node together and starts its tasks, on whatever runtime and network it is given: the machine's, or a simulated
 //! one.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::node::{Node, Parts};
 use super::post::Post;
 use super::raft::{Agreement, Carrier, Timing, identity};
 use super::seeds::{Seed, Seeds, SystemResolver};
-use super::{departures, leading, lessee, upkeep};
+use super::{departures, leading, lessee, upkeep, whereabouts};
 use crate::base::limits::CLUSTER_HEEDED_MAX;
 use crate::base::rng::Rng;
 use crate::cluster::id::NodeId;
@@ -47,6 +47,8 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Where other nodes reach this one.
     pub peer: SocketAddr,
+    /// Whether `peer`, and the host of `client`, follow the machine's own address when that changes.
+    pub roams: bool,
     /// Where clients reach this one.
     pub client: ClientAddress,
     /// Failure domain.
@@ -55,6 +57,38 @@ pub struct Settings {
     pub weight: u64,
     /// Where the node keeps what it must remember.
     pub dir: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Has the node known under this address.
+    pub fn place(&mut self, ip: IpAddr) {
+        self.peer.set_ip(ip);
+        self.client.host = ip.to_string();
+    }
+
+    /// The node as the table is to show it.
+    fn member(&self, id: NodeId, incarnation: u64) -> Member {
+        Member {
+            id,
+            incarnation,
+            client: self.client.clone(),
+            peer: self.peer,
+            zone: self.zone.clone(),
+            weight: self.weight,
+            standing: Standing::Active,
+        }
+    }
+
+    /// The node as others know it before it belongs to a cluster.
+    fn identity(&self, node_id: NodeId, incarnation: u64) -> Identity {
+        Identity {
+            cluster_name: self.name.clone(),
+            node_id,
+            incarnation,
+            cluster: Default::default(),
+            peer_addr: self.peer,
+        }
+    }
 }
 
 /// Carries the voters' messages.
@@ -81,6 +115,8 @@ fn said_of(member: &Member, durable: bool) -> member::Member {
         client_port: member.client.port,
         client_hostname: member.client.hostname.clone(),
         gateway_port: member.client.gateway_port,
+        outside_host: member.client.outside_host.clone(),
+        outside_port: member.client.outside_port,
         zone: member.zone.clone(),
         weight: member.weight,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -102,24 +138,9 @@ pub async fn start(
     let storage = identity::open(settings.dir.as_deref(), &mut rng)?;
     let (id, incarnation) = storage.identity();
     let listeners = listen(&*net, &settings.listen).await?;
-    let member = Member {
-        id,
-        incarnation,
-        client: settings.client.clone(),
-        peer: settings.peer,
-        zone: settings.zone.clone(),
-        weight: settings.weight,
-        standing: Standing::Active,
-    };
-    let known = Identity {
-        cluster_name: settings.name.clone(),
-        node_id: id,
-        incarnation,
-        cluster: Default::default(),
-        peer_addr: settings.peer,
-    };
-    let (identity, identified) = watch::channel(known);
-    let links = Links::new(net, identified, settings.secret.as_bytes(), hub.clock.clone());
+    let member = settings.member(id, incarnation);
+    let (identity, identified) = watch::channel(settings.identity(id, incarnation));
+    let links = Links::new(Arc::clone(&net), identified, settings.secret.as_bytes(), hub.clock.clone());
     let post = Arc::new(Post::new(links.clone()));
     let (joined, joining) = watch::channel(false);
     let seeds = settings.seeds.iter().map(|seed| Seed::parse(seed, settings.peer.port()));
@@ -142,8 +163,18 @@ pub async fn start(
     let ground = Arc::new(Ground::new(Arc::clone(&hub), id));
     let (forming, heard) = mpsc::channel(CLUSTER_HEEDED_MAX);
     let wishes = hub.cluster.take_wishes().ok_or("the cluster was started already")?;
-    let parts =
-        Parts { hub: Arc::clone(&hub), member, post, gossip, agreement, desk, ground, lease_ns, forming };
+    let parts = Parts {
+        hub: Arc::clone(&hub),
+        member,
+        identity,
+        post,
+        gossip,
+        agreement,
+        desk,
+        ground,
+        lease_ns,
+        forming,
+    };
     let node = Node::new(parts);
     // A voter that starts again knows its cluster, and looks for no other.
     let known = node.agreement().table().borrow().clone();
@@ -156,7 +187,10 @@ pub async fn start(
         hub,
         Start { node: Arc::clone(&node), seeds, expect: settings.expect, dir: settings.dir, heard },
     ));
-    tokio::spawn(name_cluster(Arc::clone(&node), identity, joined));
+    tokio::spawn(name_cluster(Arc::clone(&node), joined));
+    if settings.roams {
+        tokio::spawn(whereabouts::follow(Arc::clone(&node), net));
+    }
     spawn_duties(&node, wishes);
     Ok(node)
 }
@@ -194,12 +228,12 @@ async fn form(hub: Arc<Hub>, start: Start) {
 }
 
 /// Tells other nodes which cluster this one belongs to once it knows.
-async fn name_cluster(node: Arc<Node>, identity: watch::Sender<Identity>, joined: watch::Sender<bool>) {
+async fn name_cluster(node: Arc<Node>, joined: watch::Sender<bool>) {
     let mut tables = node.tables().follow();
     while let Ok(table) = tables.wait_for(|table| table.cluster.is_founded()).await.map(|table| table.clone())
     {
         joined.send_replace(true);
-        identity.send_if_modified(|identity| {
+        node.identity().send_if_modified(|identity| {
             let differs = identity.cluster != table.cluster;
             identity.cluster = table.cluster;
             differs

@@ -26,6 +26,7 @@ use crate::base::limits::{
     CLUSTER_HOLD_RETRY_MS, INPUT_BACKLOG_BYTES, READ_BYTES, READ_MIN_BYTES, READ_OWN_BYTES, TURN_READS,
     TURN_REQUESTS, TURN_WRITES, WRITE_SLICES,
 };
+use crate::cluster::table::Side;
 use crate::command::context::WorkerLocal;
 use crate::command::execute::{Progress, execute, must_wait};
 use crate::command::session::{Closing, Session};
@@ -35,6 +36,7 @@ use crate::resp::args::Args;
 use crate::resp::reply::{Proto, Reply};
 use crate::resp::request::{Limits, Scan, Scanner};
 use crate::server::gateway::{Means, Passage};
+use crate::server::listener::Entrance;
 use crate::server::stream::Stream;
 use crate::server::worker::{Desk, Tenure};
 
@@ -124,9 +126,10 @@ impl Drop for Connection {
 
 impl Connection {
     /// The task for a socket that was just registered with the thread's reactor.
-    pub fn new(tenure: Tenure, stream: Stream, authenticated: bool, gateway: bool) -> Self {
+    pub fn new(tenure: Tenure, stream: Stream, authenticated: bool, entrance: Entrance) -> Self {
         let mut session = Session::new(Arc::clone(&tenure.client), authenticated);
-        session.gateway = gateway;
+        session.gateway = entrance == Entrance::Gateway;
+        session.side = if entrance == Entrance::Outside { Side::Outside } else { Side::Inside };
         Self {
             stream,
             session,

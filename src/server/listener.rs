@@ -35,6 +35,8 @@ pub enum Bound {
     Tcp(std::net::TcpListener, SocketAddr),
     /// By TCP, for clients that know nothing of clusters.
     Gateway(std::net::TcpListener, SocketAddr),
+    /// By TCP, for clients outside the cluster's network.
+    Outside(std::net::TcpListener, SocketAddr),
     /// By a unix socket.
     Unix(std::os::unix::net::UnixListener, SocketFile),
 }
@@ -44,7 +46,7 @@ impl Bound {
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(_, local) => Some(*local),
-            Self::Gateway(..) | Self::Unix(..) => None,
+            Self::Gateway(..) | Self::Outside(..) | Self::Unix(..) => None,
         }
     }
 }
@@ -83,23 +85,36 @@ pub fn bind(config: &Config) -> Result<Vec<Bound>, String> {
             "nothing to listen on: give `bind` an address of this machine, or set `unixsocket`".to_owned()
         );
     }
-    bind_gateway(config, &mut bound)?;
+    bind_more(config, &mut bound)?;
     Ok(bound)
 }
 
-/// Binds the gateway's port, if there is to be one, wherever clients are served.
-fn bind_gateway(config: &Config, bound: &mut Vec<Bound>) -> Result<(), String> {
-    if config.gateway_port == 0 {
-        return Ok(());
-    }
+/// Binds the ports of the gateway and for clients outside, if there are to be any, wherever clients are served.
+fn bind_more(config: &Config, bound: &mut Vec<Bound>) -> Result<(), String> {
     for &address in &config.bind {
-        if let Some(Bound::Tcp(listener, local)) =
-            bind_one(address, config.gateway_port, config.tcp_backlog as i32)?
-        {
+        if let Some((listener, local)) = bind_extra(address, config.gateway_port, config)? {
             bound.push(Bound::Gateway(listener, local));
+        }
+        if let Some((listener, local)) = bind_extra(address, config.cluster_outside_port, config)? {
+            bound.push(Bound::Outside(listener, local));
         }
     }
     Ok(())
+}
+
+/// Binds a port beside that of clients; nothing for port 0.
+fn bind_extra(
+    address: BindAddress,
+    port: u16,
+    config: &Config,
+) -> Result<Option<(std::net::TcpListener, SocketAddr)>, String> {
+    if port == 0 {
+        return Ok(None);
+    }
+    match bind_one(address, port, config.tcp_backlog as i32)? {
+        Some(Bound::Tcp(listener, local)) => Ok(Some((listener, local))),
+        _ => Ok(None),
+    }
 }
 
 /// Binds what was bound before: TCP at these addresses, and the unix socket of the configuration.
@@ -112,7 +127,7 @@ pub(super) fn bind_again(addresses: &[SocketAddr], config: &Config) -> Result<Ve
     if !config.unixsocket.is_empty() {
         bound.push(bind_unix(Path::new(&config.unixsocket), config.unixsocketperm.0, backlog)?);
     }
-    bind_gateway(config, &mut bound)?;
+    bind_more(config, &mut bound)?;
     Ok(bound)
 }
 
@@ -189,8 +204,19 @@ pub struct Handoff {
     pub socket: Accepted,
     /// Its entry in the registry.
     pub client: Arc<Client>,
-    /// Whether it came by the gateway.
-    pub gateway: bool,
+    /// Which port it came by.
+    pub entrance: Entrance,
+}
+
+/// Which kind of port a connection came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// That of clients.
+    Main,
+    /// The gateway.
+    Gateway,
+    /// That of clients outside the cluster's network.
+    Outside,
 }
 
 /// The acceptor's end of one worker.
@@ -208,22 +234,32 @@ pub struct Acceptor {
     workers: Vec<Intake>,
     next_worker: usize,
     backoff_ms: u64,
-    /// Whether it accepts for the gateway.
-    gateway: bool,
+    /// Which kind of port it accepts at.
+    entrance: Entrance,
 }
 
 impl Acceptor {
     /// An acceptor for these workers, of which there must be at least one.
     pub fn new(hub: Arc<Hub>, workers: Vec<Intake>) -> Self {
         assert!(!workers.is_empty());
-        Self { hub, workers, next_worker: 0, backoff_ms: *ACCEPT_BACKOFF_MS.start(), gateway: false }
+        Self {
+            hub,
+            workers,
+            next_worker: 0,
+            backoff_ms: *ACCEPT_BACKOFF_MS.start(),
+            entrance: Entrance::Main,
+        }
     }
 
     /// Accepts until the future is dropped, which closes the listener. Fails only if the listener cannot be used at all.
     pub async fn run(mut self, bound: Bound) -> io::Result<()> {
-        self.gateway = matches!(bound, Bound::Gateway(..));
+        self.entrance = match bound {
+            Bound::Tcp(..) | Bound::Unix(..) => Entrance::Main,
+            Bound::Gateway(..) => Entrance::Gateway,
+            Bound::Outside(..) => Entrance::Outside,
+        };
         match bound {
-            Bound::Tcp(listener, _) | Bound::Gateway(listener, _) => {
+            Bound::Tcp(listener, _) | Bound::Gateway(listener, _) | Bound::Outside(listener, _) => {
                 let listener = TcpListener::from_std(listener)?;
                 loop {
                     let accepted =
@@ -280,7 +316,7 @@ impl Acceptor {
             return;
         };
         newcomer.tune(config.tcp_keepalive);
-        self.hand_over(worker, Handoff { socket: newcomer.socket, client, gateway: self.gateway }).await;
+        self.hand_over(worker, Handoff { socket: newcomer.socket, client, entrance: self.entrance }).await;
     }
 
     /// The accepting thread is the only writer of this counter, so it may stand among any worker's.

@@ -101,14 +101,14 @@ async fn serve(plan: Plan) {
 
 impl Post {
     fn take(self: &Rc<Self>, handoff: Handoff) {
-        let Handoff { socket, client, gateway } = handoff;
+        let Handoff { socket, client, entrance } = handoff;
         self.desk.borrow().worker.state.stats.connections_opened.add(1);
         let tenure = Tenure { post: Rc::clone(self), client: Arc::clone(&client) };
         let authenticated = self.hub.config.load().requirepass.expose().is_empty();
         match Stream::register(socket) {
             Ok(stream) => {
                 self.roster.borrow_mut().push_back(Arc::downgrade(&client));
-                spawn_local(Connection::new(tenure, stream, authenticated, gateway));
+                spawn_local(Connection::new(tenure, stream, authenticated, entrance));
             }
             Err(error) => warn!("cannot serve {}: {error}", client.peer),
         }

@@ -108,6 +108,7 @@ impl Host {
             node_timeout_ms: NODE_TIMEOUT_MS,
             listen: vec![([0, 0, 0, 0], PEER_PORT).into()],
             peer: (ip, PEER_PORT).into(),
+            roams: false,
             client: ClientAddress { host: ip.to_string(), port: CLIENT_PORT, ..Default::default() },
             zone: String::new(),
             weight: 1,

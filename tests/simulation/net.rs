@@ -2,7 +2,7 @@
 //! as it does on the real one.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use larder::base::limits::PEER_CONNECT_MS;
@@ -29,6 +29,11 @@ impl Net for SimNet {
             let listener = TcpListener::bind(at).await?;
             Ok(Box::new(Accept(listener)) as Box<dyn Listener>)
         })
+    }
+
+    /// A simulated host keeps its address.
+    fn source_towards(&self, _: SocketAddr) -> Option<IpAddr> {
+        None
     }
 }
 

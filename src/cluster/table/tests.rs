@@ -3,7 +3,7 @@
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::proptest as property;
 
-use super::{Change, ClientAddress, ClusterId, Member, NodeId, Refusal, Standing, Table};
+use super::{Change, ClientAddress, ClusterId, Member, NodeId, Refusal, Side, Standing, Table};
 use crate::base::slot::SLOT_COUNT;
 
 /// Member number `number`, first process.
@@ -40,6 +40,24 @@ pub(crate) fn settle(table: &mut Table) {
         let id = table.apply(&begin).expect("a planned move");
         table.apply(&Change::Commit { id }).expect("a move that was begun");
     }
+}
+
+#[test]
+fn clients_are_told_what_is_of_use_on_their_side() {
+    let mut client = ClientAddress {
+        host: "10.0.0.1".to_owned(),
+        port: 6379,
+        hostname: "one".to_owned(),
+        ..ClientAddress::default()
+    };
+    assert_eq!(client.seen_from(Side::Inside), ("10.0.0.1", 6379));
+    assert_eq!(client.seen_from(Side::Outside), ("10.0.0.1", 6379), "no other address is announced");
+    assert_eq!(client.hostname_from(Side::Outside), Some("one"));
+    (client.outside_host, client.outside_port) = ("203.0.113.5".to_owned(), 7001);
+    assert_eq!(client.seen_from(Side::Inside), ("10.0.0.1", 6379));
+    assert_eq!(client.seen_from(Side::Outside), ("203.0.113.5", 7001));
+    assert_eq!(client.hostname_from(Side::Inside), Some("one"));
+    assert_eq!(client.hostname_from(Side::Outside), None, "a name of the inside");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! CLUSTER SLOTS, SHARDS and NODES: what clients route by. Made once for every table and protocol, so that every node
-//! sends the same bytes for the same table; only NODES differs, in the word `myself`, and what shows that a node is not
+//! CLUSTER SLOTS, SHARDS and NODES: what clients route by. Made once for every table, protocol and side that clients may be
+//! on, so that every node sends the same bytes for the same table; only NODES differs, in the word `myself`, and what shows that a node is not
 //! heard of, which SHARDS and NODES then are made anew for.
 //!
 //! Every node is a master of its own ranges and has no replicas; slots are listed ascending, neighbours of one owner as
@@ -15,20 +15,22 @@ use crate::cluster::id::NodeId;
 use crate::cluster::place::NO_OWNER;
 use crate::cluster::plan;
 use crate::cluster::route::{RENDERED_KINDS, View};
-use crate::cluster::table::{ClientAddress, Member, Table};
+use crate::cluster::table::{Member, Side, Table};
 use crate::command::context::Cx;
 use crate::hub::Hub;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::reply::{Proto, Reply};
 
-/// What is kept with a view, by its place there; the first two take one more place for RESP3.
+/// What is kept with a view, by its place there; the first two take one more place for RESP3. The first three are kept
+/// once more, [`OUTSIDE`] places on, as clients outside see them.
 const SLOTS: usize = 0;
 const SHARDS: usize = 2;
 const NODES: usize = 4;
 const DISPLACED: usize = 5;
 const DIGEST: usize = 6;
-const _: () = assert!(DIGEST < RENDERED_KINDS);
+const OUTSIDE: usize = 7;
+const _: () = assert!(DIGEST < OUTSIDE && NODES + OUTSIDE < RENDERED_KINDS);
 
 /// What the parameter cluster-port is above the clients' port unless it is set.
 const BUS_PORT_OFFSET: u16 = 10_000;
@@ -40,9 +42,9 @@ pub(super) fn slots(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     leased(cx)?;
     let view = cx.hub.cluster.routes.view();
     whole(&view.table)?;
-    let proto = cx.reply.proto();
-    let made = view.rendered[of(SLOTS, proto)]
-        .get_or_init(|| encoded(proto, |reply| write_slots(reply, &view.table)));
+    let (proto, side) = (cx.reply.proto(), cx.session.side);
+    let made = view.rendered[of(SLOTS, proto, side)]
+        .get_or_init(|| encoded(proto, |reply| write_slots(reply, &view.table, side)));
     cx.reply.raw_shared(made.clone());
     Ok(())
 }
@@ -52,13 +54,13 @@ pub(super) fn shards(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     let view = cx.hub.cluster.routes.view();
     whole(&view.table)?;
     let silent = silent_members(cx.hub, &view.table);
+    let (proto, side) = (cx.reply.proto(), cx.session.side);
     if !silent.is_empty() {
-        write_shards(cx.reply, &view.table, &silent);
+        write_shards(cx.reply, &view.table, side, &silent);
         return Ok(());
     }
-    let proto = cx.reply.proto();
-    let made = view.rendered[of(SHARDS, proto)]
-        .get_or_init(|| encoded(proto, |reply| write_shards(reply, &view.table, &[])));
+    let made = view.rendered[of(SHARDS, proto, side)]
+        .get_or_init(|| encoded(proto, |reply| write_shards(reply, &view.table, side, &[])));
     cx.reply.raw_shared(made.clone());
     Ok(())
 }
@@ -67,10 +69,11 @@ pub(super) fn nodes(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     super::member(cx)?;
     let view = cx.hub.cluster.routes.view();
     let me = my_id(cx.hub, &view);
+    let side = cx.session.side;
     let mut silent = silent_members(cx.hub, &view.table);
     if view.table.member(me).is_none() {
         let mut text = stranger(cx, me);
-        text.push_str(&node_lines(&view.table, me, &silent));
+        text.push_str(&node_lines(&view.table, side, me, &silent));
         cx.reply.verbatim("txt", text.as_bytes());
         return Ok(());
     }
@@ -79,10 +82,11 @@ pub(super) fn nodes(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
         silent.push(me);
     }
     if silent.is_empty() {
-        let text = view.rendered[NODES].get_or_init(|| node_lines(&view.table, me, &[]).into());
+        let at = of(NODES, Proto::Resp2, side);
+        let text = view.rendered[at].get_or_init(|| node_lines(&view.table, side, me, &[]).into());
         cx.reply.verbatim("txt", text);
     } else {
-        cx.reply.verbatim("txt", node_lines(&view.table, me, &silent).as_bytes());
+        cx.reply.verbatim("txt", node_lines(&view.table, side, me, &silent).as_bytes());
     }
     Ok(())
 }
@@ -125,8 +129,8 @@ fn whole(table: &Table) -> Result<(), Error> {
     if is_whole(table) { Ok(()) } else { Err(Error::ClusterDown) }
 }
 
-fn of(kind: usize, proto: Proto) -> usize {
-    kind + usize::from(proto == Proto::Resp3)
+fn of(kind: usize, proto: Proto, side: Side) -> usize {
+    kind + usize::from(proto == Proto::Resp3) + if side == Side::Outside { OUTSIDE } else { 0 }
 }
 
 /// What `write` writes in this protocol.
@@ -157,7 +161,7 @@ fn ranges(table: &Table) -> Vec<(u16, u16, &Member)> {
     ranges
 }
 
-fn write_slots(reply: &mut Reply, table: &Table) {
+fn write_slots(reply: &mut Reply, table: &Table, side: Side) {
     let ranges = ranges(table);
     reply.array(ranges.len());
     for (start, end, owner) in ranges {
@@ -165,10 +169,11 @@ fn write_slots(reply: &mut Reply, table: &Table) {
         reply.integer(start.into());
         reply.integer(end.into());
         reply.array(4);
-        reply.bulk_str(&owner.client.host);
-        reply.integer(owner.client.port.into());
+        let (host, port) = owner.client.seen_from(side);
+        reply.bulk_str(host);
+        reply.integer(port.into());
         reply.bulk_display(owner.id);
-        match hostname(&owner.client) {
+        match owner.client.hostname_from(side) {
             None => reply.map(0),
             Some(name) => {
                 reply.map(1);
@@ -179,13 +184,7 @@ fn write_slots(reply: &mut Reply, table: &Table) {
     }
 }
 
-/// The host name, where it is announced beside an address.
-fn hostname(client: &ClientAddress) -> Option<&str> {
-    let is_more = !client.hostname.is_empty() && client.hostname != client.host;
-    is_more.then_some(client.hostname.as_str())
-}
-
-fn write_shards(reply: &mut Reply, table: &Table, silent: &[NodeId]) {
+fn write_shards(reply: &mut Reply, table: &Table, side: Side, silent: &[NodeId]) {
     reply.array(table.members.len());
     for member in &table.members {
         let ranges = table.ranges_of(member.id);
@@ -198,16 +197,17 @@ fn write_shards(reply: &mut Reply, table: &Table, silent: &[NodeId]) {
         }
         reply.bulk_str("nodes");
         reply.array(1);
-        let hostname = hostname(&member.client);
+        let (host, port) = member.client.seen_from(side);
+        let hostname = member.client.hostname_from(side);
         reply.map(7 + usize::from(hostname.is_some()));
         reply.bulk_str("id");
         reply.bulk_display(member.id);
         reply.bulk_str("port");
-        reply.integer(member.client.port.into());
+        reply.integer(port.into());
         reply.bulk_str("ip");
-        reply.bulk_str(&member.client.host);
+        reply.bulk_str(host);
         reply.bulk_str("endpoint");
-        reply.bulk_str(&member.client.host);
+        reply.bulk_str(host);
         if let Some(hostname) = hostname {
             reply.bulk_str("hostname");
             reply.bulk_str(hostname);
@@ -222,7 +222,7 @@ fn write_shards(reply: &mut Reply, table: &Table, silent: &[NodeId]) {
 }
 
 /// The lines of all members, in the table's order, each ended.
-fn node_lines(table: &Table, me: NodeId, silent: &[NodeId]) -> String {
+fn node_lines(table: &Table, side: Side, me: NodeId, silent: &[NodeId]) -> String {
     let mut text = String::new();
     for (place, member) in table.members.iter().enumerate() {
         let Member { id, client, peer, .. } = member;
@@ -232,13 +232,12 @@ fn node_lines(table: &Table, me: NodeId, silent: &[NodeId]) -> String {
         } else {
             ("", "connected")
         };
-        let hostname = hostname(client).map_or(String::new(), |name| format!(",{name}"));
+        let (host, port) = client.seen_from(side);
+        let hostname = client.hostname_from(side).map_or(String::new(), |name| format!(",{name}"));
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "{id} {}:{}@{}{hostname} {myself}master{fails} - 0 0 {} {link}",
-            client.host,
-            client.port,
+            "{id} {host}:{port}@{}{hostname} {myself}master{fails} - 0 0 {} {link}",
             peer.port(),
             epoch_of(table, place)
         );
@@ -257,5 +256,10 @@ fn stranger(cx: &mut Cx<'_>, me: NodeId) -> String {
         0 => config.port.saturating_add(BUS_PORT_OFFSET),
         port => port,
     };
-    format!("{me} :{}@{bus} myself,master - 0 0 0 connected\n", config.port)
+    let port = match cx.session.side {
+        Side::Inside => config.port,
+        Side::Outside if config.cluster_announce_outside_port != 0 => config.cluster_announce_outside_port,
+        Side::Outside => config.cluster_outside_port,
+    };
+    format!("{me} :{port}@{bus} myself,master - 0 0 0 connected\n")
 }

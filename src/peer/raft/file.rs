@@ -27,7 +27,7 @@ const STATE_FILE_NEW: &str = "cluster.state.new";
 /// What the file begins with.
 const MAGIC: [u8; 8] = *b"LARDERCS";
 /// The format that is written, and the only one that is read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Magic and format.
 const HEAD_BYTES: usize = MAGIC.len() + 4;
 /// Checksum.
