@@ -3,8 +3,13 @@
 //! What is measured is printed in lines that begin with `measured: `. Each test has an engine to itself; where there is
 //! none and none can be started, they are skipped with a word (see `support/docker.rs`).
 
+mod faults;
 mod formation;
+mod identity;
 mod image;
 mod nodes;
+mod outside;
+mod readme;
+mod scaling;
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,7 +4,8 @@
 //! An engine of our own lives in a network namespace of its own, so that its bridges and packet filters touch nobody
 //! else's, and the test runs in there, too: [`with_engine`] starts the test program again inside. It needs root. The
 //! engine's images are kept between runs under cargo's folder for such things; containers and networks are not.
-//! One test at a time has an engine.
+//! One test at a time has an engine. `LARDER_TEST_IMAGE_PROFILE=checks` builds the binary by a quicker profile than the
+//! shipped one.
 
 use super::tool::{self, Finished};
 use std::env;
@@ -26,6 +27,8 @@ const TEST_LIMIT: Duration = Duration::from_secs(1200);
 const PAUSE: Duration = Duration::from_millis(20);
 /// Set for the test program that runs inside.
 const INSIDE: &str = "LARDER_TEST_IN_OWN_NETWORK";
+/// The profile that is shipped.
+pub const SHIPPED: &str = "release";
 /// The port of clients in a container.
 pub const PORT: u16 = 6379;
 /// The image under test.
@@ -98,12 +101,17 @@ fn answers(host: Option<&str>) -> bool {
 }
 
 /// `docker compose`, or else `docker-compose`.
-fn compose_program() -> Option<Vec<&'static str>> {
+pub fn compose_program() -> Option<Vec<&'static str>> {
     let newer = Command::new("docker").args(["compose", "version"]).stdin(Stdio::null()).output();
     if newer.is_ok_and(|output| output.status.success()) {
         return Some(vec!["docker", "compose"]);
     }
     tool::is_installed("docker-compose", &["version"]).then(|| vec!["docker-compose"])
+}
+
+/// The profile that the binary is built by.
+pub fn profile() -> String {
+    env::var("LARDER_TEST_IMAGE_PROFILE").unwrap_or_else(|_| SHIPPED.to_owned())
 }
 
 /// A path of the repository.
@@ -145,7 +153,7 @@ impl Engine {
     #[track_caller]
     fn build(&self) {
         let mut command = Command::new(path("docker/build"));
-        command.args(["--tag", IMAGE]).current_dir(path(""));
+        command.args(["--tag", IMAGE, "--profile", &profile()]).current_dir(path(""));
         let finished = tool::run_for(&mut self.at(command), b"", TEST_LIMIT);
         let finished = finished.unwrap_or_else(|partial| panic!("docker/build takes too long: {partial}"));
         assert!(finished.status.success(), "docker/build: {}", finished.all());
