@@ -239,7 +239,7 @@ fn longest_gap(seen: &[Seen], node: usize, from_ns: u64) -> Duration {
     Duration::from_nanos(ends.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(NEVER))
 }
 
-/// It reaches the cluster through one voter: at most it is given up once, and nothing flaps.
+/// It reaches the cluster through one voter, which it has to find: at most it is given up once, and nothing flaps.
 #[test]
 fn a_node_that_reaches_one_voter_alone_does_not_flap() {
     if !namespaces::are_possible() {
@@ -392,6 +392,9 @@ fn a_slow_and_lossy_wire_makes_nobody_fail() {
     let seen = watch.finish();
     hold(&cluster, &seen);
     let gap = (0..5).map(|node| longest_gap(&seen, node, from_ns)).max().unwrap_or_default();
+    // Sixteen of 600 did while an answer that came after a quarter of a lease was thrown away: nodes fell silent for
+    // more than a second, though nobody was given up.
+    assert!(expired <= 1.0, "{expired} leases ran out in {time:?}\n{}", cluster.output());
     say(&format!(
         "50 ms ± 20 ms and 5 % lost: formed after {formed:?}; in {time:?} no table changed, {expired} leases ran \
          out, no answer of a node for {gap:?} at most"

@@ -96,6 +96,10 @@ pub struct Node {
 struct Hint {
     leader: Option<NodeId>,
     voters: Vec<NodeId>,
+    /// Who passed the last request on.
+    relay: Option<NodeId>,
+    /// Which of the voters passes on the next one, if not that one.
+    turn: usize,
     rng: Rng,
 }
 
@@ -108,7 +112,13 @@ impl Node {
             arrivals: Arrivals::new(Arc::clone(&hub), Arc::clone(&ground)),
             departures: Departures::default(),
             tables: Tables::default(),
-            hint: Mutex::new(Hint { leader: None, voters: Vec::new(), rng: Rng::from_entropy() }),
+            hint: Mutex::new(Hint {
+                leader: None,
+                voters: Vec::new(),
+                relay: None,
+                turn: 0,
+                rng: Rng::from_entropy(),
+            }),
             reason: Mutex::default(),
             left: AtomicBool::new(false),
             gone: watch::Sender::new(false),
@@ -322,18 +332,26 @@ impl Node {
         self.hint.lock().leader = leader.filter(|leader| *leader != not && *leader != self.id());
     }
 
-    /// A member other than this node and `but`, which may pass a request on.
+    /// A member other than this node and `but`, which may pass a request on: the one that did so last, once, and then one
+    /// after the other, so that the only one that can be reached is found in as many attempts as there are.
     pub fn another_voter(&self, but: NodeId) -> Option<NodeId> {
         let table = self.ground.table();
         let mut hint = self.hint.lock();
-        hint.leader = None;
         let all: Vec<NodeId> = match hint.voters.is_empty() {
             true => table.members.iter().map(|member| member.id).collect(),
             false => hint.voters.clone(),
         };
         let others: Vec<NodeId> = all.into_iter().filter(|id| *id != but && *id != self.id()).collect();
-        let at = hint.rng.below(others.len() as u64) as usize;
-        others.get(at).copied()
+        if let Some(relay) = hint.relay.take().filter(|relay| others.contains(relay)) {
+            return Some(relay);
+        }
+        hint.turn = hint.turn.wrapping_add(1);
+        others.get(hint.turn.checked_rem(others.len())?).copied()
+    }
+
+    /// Notes who passed a request on.
+    pub fn hear_by_way_of(&self, relay: NodeId) {
+        self.hint.lock().relay = Some(relay);
     }
 
     /// Has a change agreed on, by whoever leads.

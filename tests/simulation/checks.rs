@@ -120,11 +120,21 @@ impl Seen {
             ));
         }
         if !table.moves.is_empty() || table.owners() != table.wanted() {
-            let sources =
-                nodes.iter().map(|node| format!("{} {:?}", node.id().short(), node.departures().progress()));
+            let sources = nodes.iter().map(|node| {
+                let status = node.agreement().status().borrow().clone();
+                format!(
+                    "{} at {} sends {:?} receives {:?}, leader {:?} or {:?}, of {status:?}",
+                    node.id().short(),
+                    node.hub().clock.wall_ms(),
+                    node.departures().progress(),
+                    node.arrivals().progress(),
+                    node.leader().map(|id| id.short()),
+                    node.leader_heard_of().map(|id| id.short()),
+                )
+            });
             let sources: Vec<String> = sources.collect();
             return Some(format!(
-                "slots are not where they belong; moves {:?}; sources {sources:?}",
+                "slots are not where they belong; moves {:?}; nodes {sources:#?}",
                 table.moves
             ));
         }
