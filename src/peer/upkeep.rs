@@ -22,6 +22,10 @@ use crate::hub::cluster::{MoveVitals, PeerVitals, Phase, Vitals, Wish, WishInHan
 const MEMBER_MS: u64 = 1_000;
 /// Time between pictures of how the node stands.
 const VITALS_MS: u64 = 100;
+/// How long a node that has given its slots away still tells clients where they are. Clients that learn of a move from
+/// nothing but MOVED must have sent something by then; node-redis, for one, lets commands for a node that is gone wait
+/// until they time out.
+const LINGER_MS: u64 = 2_000;
 /// Longest that a node which leaves waits for another to vote in its place.
 const REPLACED_MS: u64 = 5_000;
 /// Time without a node that takes slots after which one that gives its own away goes without: all others drain, too, or
@@ -304,19 +308,31 @@ async fn stay(node: &Arc<Node>) -> Result<(), String> {
     }
 }
 
-/// Leaves the table once this node is to give its slots away, whoever wished it, and has none left.
+/// Leaves the table once this node is to give its slots away, whoever wished it, and has had none for `LINGER_MS`: until
+/// then its clients are told by MOVED, and by the topology, where to go. Without clients it need not wait.
 pub async fn leave_when_drained(node: Arc<Node>) {
     let mut installed = node.ground().installed();
+    let mut empty_since_ns = None;
     loop {
         let table = node.ground().table();
         let drains = table
             .process(node.id(), node.incarnation())
             .is_some_and(|member| member.standing == Standing::Draining);
-        if drains && table.ranges_of(node.id()).is_empty() {
+        let now_ns = node.clock().boot_ns();
+        empty_since_ns = match empty_since_ns {
+            _ if !drains || !table.ranges_of(node.id()).is_empty() => None,
+            None => Some(now_ns),
+            since => since,
+        };
+        let has_lingered =
+            |since_ns: u64| now_ns >= since_ns + LINGER_MS * 1_000_000 || node.hub().clients.connected() == 0;
+        if empty_since_ns.is_some_and(has_lingered) {
             leave(&node).await;
             return node.set_gone();
         }
-        if installed.changed().await.is_err() {
+        let pause_ms = if empty_since_ns.is_some() { VITALS_MS } else { MEMBER_MS };
+        let changed = timeout(Duration::from_millis(pause_ms), installed.changed()).await;
+        if matches!(changed, Ok(Err(_))) {
             return;
         }
     }

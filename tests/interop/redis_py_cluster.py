@@ -1,7 +1,8 @@
-"""redis-py's cluster clients against a running cluster: redis_py_cluster.py KIND HOST:PORT PROTOCOL MODE.
+"""redis-py's cluster clients against a running cluster: redis_py_cluster.py KIND HOST:PORT PROTOCOL MODE NODES.
 
-KIND is "sync" or "asyncio". MODE "all" does what users do, on keys of every slot; MODE "load" writes and reads until
-standard input ends, then looks for every key. Only public methods; no error may reach the caller, none is retried here.
+KIND is "sync" or "asyncio". MODE "all" does what users do, on keys of every slot of a cluster of so many NODES; "load"
+writes and reads until standard input ends, then looks for every key. Only public methods; no error may reach the
+caller, none is retried here.
 """
 
 import asyncio
@@ -131,7 +132,7 @@ async def load(r, kind):
     print("rounds", rounds, flush=True)
 
 
-async def run(kind, host, port, protocol, mode):
+async def run(kind, host, port, protocol, mode, nodes):
     options = {"host": host, "port": port, "protocol": protocol, "decode_responses": True}
     if kind == "sync":
         r = redis.RedisCluster(**options)
@@ -140,14 +141,14 @@ async def run(kind, host, port, protocol, mode):
     if mode == "load":
         await load(r, kind)
     else:
-        await everything(r, kind, 3)
+        await everything(r, kind, nodes)
     await done(r.close() if kind == "sync" else r.aclose())
     print("redis-py: ok", redis.__version__, kind, "RESP%d" % protocol)
 
 
 def main():
     host, port = sys.argv[2].rsplit(":", 1)
-    asyncio.run(run(sys.argv[1], host, int(port), int(sys.argv[3]), sys.argv[4]))
+    asyncio.run(run(sys.argv[1], host, int(port), int(sys.argv[3]), sys.argv[4], int(sys.argv[5])))
 
 
 main()
