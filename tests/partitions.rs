@@ -125,6 +125,8 @@ fn lose_nodes(
 
     let (cut_ns, began) = (watch.now_ns(), Instant::now());
     cut(&wire, &lost, &kept);
+    // One place after the other, which takes its time where the machine is busy.
+    let parted_ns = watch.now_ns();
     let served = cluster.wait("the others serve all slots", || serve_all(&cluster, &kept));
     // What the lost ones do meanwhile is the point.
     thread::sleep(FAULT.saturating_sub(began.elapsed()));
@@ -138,7 +140,7 @@ fn lose_nodes(
     cluster.wait("every key is answered for", || watch.answered_since(whole_ns) == KEYS);
 
     let seen = watch.finish();
-    let silence = last_answer(&seen, &lost, cut_ns, mend_ns);
+    let silence = last_answer(&seen, &lost, parted_ns, mend_ns);
     hold(&cluster, &seen);
     hold_owners(&cluster, &seen, cut_ns, mend_ns);
     say(&format!(
