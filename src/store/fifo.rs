@@ -41,8 +41,9 @@ struct Group {
     live: usize,
     /// Cells it is to have before the next one is begun.
     target: usize,
-    /// Cells left from which it is cleared out.
-    clear_at: usize,
+    /// Cells that were there beyond one an entry when stale ones were last cleared out: second cells, as far as they do
+    /// not become stale.
+    doubles: usize,
     /// Stamps of the neighbours: the next older and the next younger.
     older: u8,
     younger: u8,
@@ -51,7 +52,7 @@ struct Group {
 impl Group {
     /// A group without cells, younger than all others.
     fn new(target: usize, older: u8) -> Self {
-        Self { cells: Vec::new(), taken: 0, live: 0, target, clear_at: 0, older, younger: NO_GROUP }
+        Self { cells: Vec::new(), taken: 0, live: 0, target, doubles: 0, older, younger: NO_GROUP }
     }
 
     fn bytes(&self) -> usize {
@@ -73,13 +74,9 @@ impl Group {
         self.cells.push(handle);
     }
 
-    fn reset_clear_at(&mut self) {
-        self.clear_at = self.left() + self.left() / 2 + STALE_MIN;
-    }
-
     /// Removes stale cells if there are many.
     fn clear_if_stale(&mut self, arena: &Arena, holds: impl Fn(&[u8]) -> bool) {
-        if self.left() > self.live + self.live / 2 + STALE_MIN && self.left() >= self.clear_at {
+        if self.left() > self.live + self.live / 2 + STALE_MIN + self.doubles {
             let (mut kept, from) = (0, self.taken);
             for at in from..self.cells.len() {
                 if let Some(&ahead) = self.cells.get(at + AHEAD) {
@@ -93,10 +90,10 @@ impl Group {
             }
             self.cells.truncate(kept);
             self.taken = 0;
-            if kept >= self.target {
+            if self.cells.capacity() > kept + kept / 4 {
                 self.cells.shrink_to(kept + kept / 16);
             }
-            self.reset_clear_at();
+            self.doubles = kept.saturating_sub(self.live);
         }
     }
 }
@@ -167,7 +164,7 @@ impl Fifo {
             group.live -= 1;
             if group.live == 0 {
                 group.cells = Vec::new();
-                group.taken = 0;
+                (group.taken, group.doubles) = (0, 0);
             } else {
                 group.clear_if_stale(arena, |slot| is_of(slot, queue, stamp));
             }
@@ -256,7 +253,6 @@ impl Fifo {
             group.taken = 0;
             group.live += live;
             group.cells = cells;
-            group.clear_at = 0;
         });
         self.unlink(stamp);
     }
@@ -352,6 +348,8 @@ mod tests {
             stays
         });
         fifo.validate(&arena);
+        let cells: usize = fifo.groups.iter().map(super::Group::left).sum();
+        assert!(cells <= expected.len() * 3 / 2 + fifo.groups.len() * STALE_MIN, "{cells} cells");
         assert_eq!(drain(&mut fifo, &mut arena), expected);
         assert_eq!((fifo.entries(), fifo.validate(&arena).len()), (0, 0));
     }
