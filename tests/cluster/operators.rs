@@ -50,7 +50,9 @@ fn status_shows_every_node_and_every_move() {
         assert!(shown.lines().any(|line| line.starts_with(start) && line.contains("33.3 %")), "{shown}");
         assert!(shown.contains(&node.address.to_string()), "{shown}");
     }
-    for part in ["version 2, generation 0", "term 3", "1 moves are under way"] {
+    for part in
+        ["version 2, generation 0", "3 of 3 nodes go by this table", "term 3", "1 moves are under way"]
+    {
         assert!(shown.contains(part), "{part} not in\n{shown}");
     }
     let (_, end) = table.ranges_of(id(0))[0];
@@ -61,6 +63,7 @@ fn status_shows_every_node_and_every_move() {
     for part in [
         format!("\"leader\":\"{}\"", id(0)),
         "\"version\":2,\"generation\":0".to_owned(),
+        "\"nodes_agreeing\":3,".to_owned(),
         format!("\"slots\":\"{end}-{end}\",\"from\":\"{}\",\"to\":\"{}\"", id(0), id(1)),
     ] {
         assert!(json.contains(&part), "{part} not in\n{json}");

@@ -7,6 +7,7 @@ mod faults;
 mod formation;
 mod identity;
 mod image;
+mod names;
 mod nodes;
 mod outside;
 mod readme;

@@ -159,6 +159,11 @@ impl Engine {
         assert!(finished.status.success(), "docker/build: {}", finished.all());
     }
 
+    /// Whether it was started by the test, in a network namespace of its own.
+    pub fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
     /// The same command, but for this engine.
     pub fn at(&self, mut command: Command) -> Command {
         if let Some(host) = &self.host {

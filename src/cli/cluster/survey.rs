@@ -113,6 +113,16 @@ impl Survey {
         self.nodes.iter().filter_map(|(_, told)| told.as_ref().ok()).flat_map(|told| &told.moves)
     }
 
+    /// Nodes that go by the slot table of the one that was asked, itself among them.
+    pub fn agreeing(&self) -> usize {
+        let table = |info: &Fields| {
+            ["cluster_generation", "cluster_table_version", "cluster_table_digest"]
+                .map(|name| info.get(name).cloned())
+        };
+        let own = table(&self.info);
+        self.nodes.iter().filter(|(_, told)| told.as_ref().is_ok_and(|told| table(&told.info) == own)).count()
+    }
+
     /// What is missing until `size` nodes serve, each with its share of slots.
     pub fn lacks(&self, size: usize) -> Option<String> {
         if self.field("cluster_state") != "ok" {
@@ -248,12 +258,15 @@ mod tests {
         let mut survey = Survey { info: info(good), nodes: vec![(NodeSeen::default(), told(good))] };
         assert_eq!(survey.lacks(1), None);
         assert!(survey.lacks(2).is_some_and(|why| why.contains("1 nodes of 2")));
+        assert_eq!(survey.agreeing(), 1);
         survey.nodes.push((NodeSeen::default(), Err("gone".to_owned())));
+        assert_eq!(survey.agreeing(), 1, "one that says nothing does not agree");
         assert!(survey.lacks(2).is_some_and(|why| why.contains("gone")));
         survey.nodes[1].1 = told("cluster_state:ok\r\ncluster_table_version:3\r\n");
         assert!(survey.lacks(2).is_some_and(|why| why.contains("another version")));
+        assert_eq!(survey.agreeing(), 1);
         survey.nodes[1].1 = told(good);
-        assert_eq!(survey.lacks(2), None);
+        assert_eq!((survey.lacks(2), survey.agreeing()), (None, 2));
         survey.info = info(&good.replace("displaced:0", "displaced:7"));
         assert!(survey.lacks(2).is_some_and(|why| why.starts_with("7 slots")));
     }

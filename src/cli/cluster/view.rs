@@ -25,6 +25,7 @@ pub fn text(survey: &Survey) -> String {
         "table",
         format!("version {}, generation {}", field("cluster_table_version"), field("cluster_generation")),
     );
+    line("agreed", format!("{} of {} nodes go by this table", survey.agreeing(), survey.nodes.len()));
     line("leader", format!("{}, term {}", leader(survey), field("cluster_term")));
     line("voters", voters(survey).join(", "));
     line(
@@ -173,6 +174,7 @@ pub fn json(survey: &Survey) -> String {
     ] {
         cluster.number(name, survey.field(field).parse().ok());
     }
+    cluster.number("nodes_agreeing", Some(survey.agreeing() as u64));
     cluster.list("nodes", survey.nodes.iter().map(|(node, told)| node_json(survey, node, told)));
     cluster.list("moves", survey.moves().map(move_json));
     cluster.finish() + "\n"
