@@ -146,7 +146,17 @@ impl Faults {
                 Err(error) => panic!("the wish was dropped: {error}"),
             }
         }
-        panic!("S9: {} has not left after {LEAVE_MS} ms of peace", world.hosts[leaver].name);
+        let missing = world.seen.missing(&world.hosts);
+        let table = world.hosts[leaver].node().map(|node| {
+            let table = node.tables().newest();
+            let member = table.member(node.id());
+            let standing = member.map(|member| member.standing);
+            format!("{standing:?} with {:?}, moves {:?}", table.ranges_of(node.id()), table.moves)
+        });
+        panic!(
+            "S9: {} has not left after {LEAVE_MS} ms of peace: it is {table:?}; missing: {missing:?}",
+            world.hosts[leaver].name
+        );
     }
 
     fn slow_down(&mut self, world: &mut World) {
