@@ -12,7 +12,7 @@
 //! - S9: once all is well, everything is served by one node each, where the placement wants it, under one leader.
 //!
 //! `LARDER_SIM_SEEDS=100000 cargo test --profile checks --test simulation` runs more seeds than every run does, from
-//! `LARDER_SIM_FROM` on (0 if not given); `LARDER_SIM_SEED=n` runs that one and tells its story. A failure names its
+//! `LARDER_SIM_FROM` on (0 if not given); `LARDER_SIM_SEED=n` runs that one and tells its story, with what the nodes log. A failure names its
 //! seed. The seed decides faults, clocks, delays, ids and timeouts. It does not decide the order in which hash maps are
 //! walked or tokio wakes those who watch one value, so that a failure may take a few runs to come back.
 
@@ -28,6 +28,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use larder::base::rng::Rng;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use turmoil::{Builder, Sim};
 
 use crate::checks::Seen;
@@ -183,6 +186,12 @@ fn asked(name: &str) -> Option<u64> {
 #[test]
 fn promises_hold_in_whatever_happens() {
     let one = asked("LARDER_SIM_SEED");
+    if one.is_some() {
+        // The nodes' own words; another test of this process may have set the same.
+        let own = Targets::new().with_target("larder", tracing::Level::DEBUG);
+        let told = tracing_subscriber::fmt::layer().without_time();
+        let _ = tracing_subscriber::registry().with(told).with(own).try_init();
+    }
     let from = one.or(asked("LARDER_SIM_FROM")).unwrap_or(0);
     let count = if one.is_some() { 1 } else { asked("LARDER_SIM_SEEDS").unwrap_or(SEEDS) };
     let began = Instant::now();
