@@ -28,7 +28,8 @@ const VALUE: &[u8] = b"12345678";
 /// The keys that the other traffic reads; they never expire.
 const LASTING_FIRST: u64 = 100_000_000_000;
 const LASTING: u64 = 1_000;
-/// One in so many keys is loaded to see how long all of them take; half as much again is granted, and [`CALM`] on top.
+/// One in so many keys is loaded to see how long all of them take (more, as they leave the caches); one and a half times as
+/// much again is granted, and [`CALM`] on top.
 const TRIAL_PART: u64 = 20;
 const FAR_MS: u64 = 3_600_000;
 const CALM: Duration = Duration::from_secs(4);
@@ -134,7 +135,7 @@ fn due_time(client: &mut Client, keys: u64) -> io::Result<(u64, Instant)> {
     let started = Instant::now();
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?.as_millis() as u64;
     load(client, keys / TRIAL_PART, now_ms + FAR_MS)?;
-    let wait = started.elapsed() * TRIAL_PART as u32 * 3 / 2 + CALM;
+    let wait = started.elapsed() * TRIAL_PART as u32 * 5 / 2 + CALM;
     let due_ms = (now_ms + wait.as_millis() as u64) / 1000 * 1000;
     Ok((due_ms, started + Duration::from_millis(due_ms - now_ms)))
 }
