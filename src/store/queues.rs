@@ -9,7 +9,7 @@
 //! This code against the simulation that those figures come from (`tests/bench/policy.rs`: six synthetic traces of ten
 //! million requests, capacities of 0.1, 1, 10 and 20 % of the keys): it misses 0.995 to 1.005 times as often. Sixteen
 //! shards that evict each for itself miss 1.000 to 1.003 times as often as one, but 1.01 to 1.03 times where a shard
-//! holds fewer than a hundred entries. An entry pays 5.1 to 6.5 bytes for its place ([`super::fifo`]), half a byte of queue and frequency
+//! holds fewer than a hundred entries. An entry pays 5.1 to 6.5 bytes for its place (`fifo`), half a byte of queue and frequency
 //! and, once something was evicted, 2.3 bytes of ghosts.
 
 use super::arena::{Arena, Handle};
