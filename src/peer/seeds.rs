@@ -41,7 +41,7 @@ pub enum Seed {
 impl Seed {
     /// Reads `host`, `host:port`, an address with or without port (IPv6 with a port in brackets), or `_service._tcp.name`.
     pub fn parse(text: &str, default_port: u16) -> Result<Self, String> {
-        let text = text.trim();
+        let text = text.trim_ascii();
         if let Ok(addr) = text.parse::<SocketAddr>() {
             return Ok(Self::Address(addr));
         }
@@ -323,6 +323,13 @@ mod tests {
 
     fn addr(text: &str) -> SocketAddr {
         text.parse().unwrap_or_else(|_| panic!("{text}"))
+    }
+
+    /// Found by the fuzz target `peer`: a blank that is none in ASCII was cut off.
+    #[test]
+    fn a_name_is_ascii_as_it_stands() {
+        assert!(Seed::parse("\u{a0}larder", 1).is_err());
+        assert_eq!(Seed::parse(" larder\t", 1), Seed::parse("larder", 1));
     }
 
     #[test]
