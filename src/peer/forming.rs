@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::frame::PeerHello;
-use super::gossip;
 use super::member::Peer as Heard;
 use super::message::Ask;
 use super::node::Node;
@@ -23,7 +22,7 @@ use crate::cluster::formation::{
     self, Formation, Memory, Message, Output, PATIENCE_MS, RETRY_MS, Sender, View,
 };
 use crate::cluster::id::{ClusterId, NodeId};
-use crate::cluster::table::{Change, ClientAddress, Member, Refusal, Standing, Table};
+use crate::cluster::table::{Change, ClientAddress, Member, Refusal, Standing};
 
 /// Time between looks at who is there.
 const TURN_MS: u64 = 100;
@@ -121,12 +120,7 @@ async fn carry_out(start: &Start, output: Output) -> Result<(), String> {
 }
 
 /// Founds the cluster. It is tried until it succeeds: nobody else can, as all have promised this node.
-///
-/// Voters may die before they have agreed on the founding. If too many of them are gone for good, this node founds alone: a
-/// founding on which they had agreed is lost with them, unless somebody knows of it, whom this node then joins.
 async fn found(node: &Arc<Node>, voters: &[NodeId], members: &[NodeId]) {
-    let first = node.gossip().view().borrow().clone();
-    let others: Vec<Voter> = voters.iter().filter_map(|id| first.peers.get(id).map(Voter::of)).collect();
     let cluster = ClusterId::random(&mut Rng::from_entropy());
     tracing::info!(
         "founding the cluster {cluster} with {} nodes, {} of them voters",
@@ -135,22 +129,11 @@ async fn found(node: &Arc<Node>, voters: &[NodeId], members: &[NodeId]) {
     );
     loop {
         let view = node.gossip().view().borrow().clone();
-        if let Some(cluster) =
-            view.alive().map(|peer| peer.member.cluster).find(|cluster| cluster.is_founded())
-        {
-            return join(node, cluster).await;
-        }
         let known = |id: &NodeId| view.peers.get(id).map(as_member);
         let mut founders: Vec<Member> =
             members.iter().filter(|id| **id != node.id()).filter_map(known).collect();
         founders.push(node.member());
-        let gone = others.iter().filter(|voter| voter.is_gone(&view)).count();
-        let founded = if 2 * (voters.len() - gone) > voters.len() {
-            found_with(node, voters, cluster, founders).await
-        } else {
-            found_alone(node, cluster, founders).await
-        };
-        match founded {
+        match found_with(node, voters, cluster, founders).await {
             Ok(()) => return,
             Err(why) => {
                 node.explain(format!("the cluster is not founded yet: {why}"));
@@ -174,33 +157,6 @@ async fn found_with(
         Ok(Ok(_) | Err(Refusal::Founded)) => Ok(()),
         Ok(Err(refusal)) => Err(format!("{refusal:?}")),
         Err(()) => Err("no voter leads".to_owned()),
-    }
-}
-
-/// Founds the cluster with this node as its only voter, in a generation of its own.
-async fn found_alone(node: &Arc<Node>, cluster: ClusterId, members: Vec<Member>) -> Result<(), String> {
-    tracing::warn!("most voters are gone for good; founding the cluster {cluster} without them");
-    let mut table = Table::default();
-    table.apply(&Change::Found { cluster, members }).map_err(|refusal| format!("{refusal:?}"))?;
-    node.agreement().reform(table).await.map(drop)
-}
-
-/// Another node that was to be a voter.
-struct Voter {
-    id: NodeId,
-    address: SocketAddr,
-    durable: bool,
-}
-
-impl Voter {
-    fn of(peer: &Heard) -> Self {
-        Self { id: peer.id, address: peer.peer_addr, durable: peer.member.durable }
-    }
-
-    /// Whether its process and all it knew are certainly gone: another process is where it was, and it had no disk.
-    fn is_gone(&self, view: &gossip::View) -> bool {
-        let replaced = view.alive().any(|peer| peer.peer_addr == self.address && peer.id != self.id);
-        !self.durable && replaced && !view.alive().any(|peer| peer.id == self.id)
     }
 }
 

@@ -56,8 +56,6 @@ pub struct Member {
     pub weight: u64,
     /// The version of the program.
     pub version: String,
-    /// Whether its state outlasts the process.
-    pub durable: bool,
     /// Which founding of the table it has.
     pub table_generation: u64,
     /// The version of the table that it has applied.
@@ -97,7 +95,6 @@ impl Member {
             text("zone", self.zone.clone()),
             text("weight", self.weight.to_string()),
             text("ver", self.version.clone()),
-            text("disk", u8::from(self.durable).to_string()),
             text("table", format!("{}:{}", self.table_generation, self.table_version)),
             text("cluster", if self.cluster.is_founded() { self.cluster.to_string() } else { String::new() }),
             text("leader", self.leader.map(|leader| leader.to_string()).unwrap_or_default()),
@@ -156,7 +153,6 @@ impl Member {
             "zone" => self.zone = value.to_owned(),
             "weight" => self.weight = value.parse().ok()?,
             "ver" => self.version = value.to_owned(),
-            "disk" => self.durable = value != "0",
             "table" => {
                 let (generation, version) = value.split_once(':')?;
                 self.table_generation = generation.parse().ok()?;
@@ -236,7 +232,6 @@ mod tests {
             gateway_port: 6380,
             outside_host: "198.51.100.7".to_owned(),
             outside_port: 7001,
-            durable: true,
             zone: "west-1".to_owned(),
             weight: 1 << 40,
             version: "0.1.0".to_owned(),

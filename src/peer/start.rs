@@ -108,8 +108,8 @@ impl Carrier for Voters {
     }
 }
 
-/// What a node says of itself by gossip; `durable` says that it has a data directory.
-fn said_of(member: &Member, durable: bool) -> member::Member {
+/// What a node says of itself by gossip.
+fn said_of(member: &Member) -> member::Member {
     member::Member {
         client_ip: member.client.host.parse().ok(),
         client_port: member.client.port,
@@ -120,7 +120,6 @@ fn said_of(member: &Member, durable: bool) -> member::Member {
         zone: member.zone.clone(),
         weight: member.weight,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        durable,
         ..Default::default()
     }
 }
@@ -153,8 +152,7 @@ pub async fn start(
         peer_addr: settings.peer,
         seed: rng.next_u64(),
     };
-    let gossip =
-        Gossip::start(config, links.clone(), said_of(&member, settings.dir.is_some()), seeds.addresses());
+    let gossip = Gossip::start(config, links.clone(), said_of(&member), seeds.addresses());
     let timing = Timing { node_timeout_ms: settings.node_timeout_ms };
     let carrier = Arc::new(Voters { post: Arc::clone(&post) });
     let agreement = Agreement::open(storage, carrier, timing, Rng::seeded(rng.next_u64())).await?;
