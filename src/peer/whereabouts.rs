@@ -47,8 +47,10 @@ pub async fn follow(node: Arc<Node>, net: Arc<dyn Net>) {
         looks.tick().await;
         let before = node.peer_address().ip();
         let lease_ns = node.hub().cluster.routes.lease_until_ns();
-        let view = node.gossip().view().borrow().clone();
-        let others = view.alive().filter(|peer| peer.id != node.id()).map(|peer| peer.peer_addr);
+        // The table's members, not those that gossip hears: where a stranger has taken this node's old address, answers to
+        // gossip go to that one, and nobody is heard until the new address is known.
+        let table = node.tables().follow().borrow().clone();
+        let others = table.members.iter().filter(|member| member.id != node.id()).map(|member| member.peer);
         found = match (moved(&*net, before, others), found) {
             (Some(ip), Some((known, since_ns))) if ip == known => {
                 if lease_ns > since_ns {
