@@ -14,6 +14,7 @@
 //! watch     who is told of a change; hidden slots            feed     keys that changed in slots on the move
 //! departure slots that leave for another node                arrival  slots that come from one
 //! carry     an entry as it travels
+//! value     what a key holds: collections, packed while they are small
 //! ```
 
 pub mod arena;
@@ -44,5 +45,6 @@ pub mod sweep;
 pub mod tick;
 pub mod transfer;
 pub mod usage;
+pub mod value;
 pub mod walk;
 mod watch;

@@ -1,0 +1,432 @@
+//! The editing side of listpacks: an owned one.
+//!
+//! Elements may be added and removed anywhere. What is free lies before and behind the pack, so that a list that is
+//! used as a queue or a stack does not move its elements. The allocation is one of the allocator's classes.
+//!
+//! Invariant: the pack is `bytes[start..]`, header to 0xFF; whatever lies before is free.
+
+use super::{
+    At, BACK_BYTES_MAX, COUNT_UNKNOWN, END, Element, HEADER_BYTES, INTEGER_TEXT_MAX, PACK_BYTES_MAX, Pack,
+    back_of, span,
+};
+use crate::base::num::parse_i64;
+use crate::store::object::size_class;
+
+/// Longest encoding before the content of an element.
+const FRONT_BYTES_MAX: usize = 9;
+
+/// A pack without elements.
+const EMPTY: [u8; HEADER_BYTES + 1] = [HEADER_BYTES as u8 + 1, 0, 0, 0, 0, 0, END];
+
+/// A listpack that can be changed.
+#[derive(Clone)]
+pub struct PackBuf {
+    bytes: Vec<u8>,
+    /// Where the pack begins.
+    start: u32,
+}
+
+impl Default for PackBuf {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for PackBuf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.as_pack().iter()).finish()
+    }
+}
+
+/// An element in its encoding: what stands before the content, the content, and the length behind.
+struct Encoded<'a> {
+    front: [u8; FRONT_BYTES_MAX],
+    front_len: usize,
+    content: &'a [u8],
+    back: [u8; BACK_BYTES_MAX],
+    back_len: usize,
+}
+
+impl<'a> Encoded<'a> {
+    #[inline]
+    fn of(element: Element<'a>) -> Self {
+        match element {
+            Element::Int(value) => Self::integer(value),
+            Element::Bytes(bytes) if bytes.len() <= INTEGER_TEXT_MAX => {
+                parse_i64(bytes).map_or_else(|| Self::string(bytes), Self::integer)
+            }
+            Element::Bytes(bytes) => Self::string(bytes),
+        }
+    }
+
+    fn string(content: &'a [u8]) -> Self {
+        let len = content.len();
+        let mut front = [0; FRONT_BYTES_MAX];
+        let front_len = match len {
+            0..64 => {
+                front[0] = 0x80 | len as u8;
+                1
+            }
+            64..4096 => {
+                front[0] = 0xE0 | (len >> 8) as u8;
+                front[1] = len as u8;
+                2
+            }
+            _ => {
+                front[0] = 0xF0;
+                front[1..5].copy_from_slice(&(len as u32).to_le_bytes());
+                5
+            }
+        };
+        let (back, back_len) = back_of(front_len + len);
+        Self { front, front_len, content, back, back_len }
+    }
+
+    fn integer(value: i64) -> Self {
+        let mut front = [0; FRONT_BYTES_MAX];
+        let mut wide = |mark: u8, width: usize| {
+            front[0] = mark;
+            front[1..=width].copy_from_slice(&value.to_le_bytes()[..width]);
+            1 + width
+        };
+        let front_len = match value {
+            0..=127 => {
+                front[0] = value as u8;
+                1
+            }
+            -4096..=4095 => {
+                front[0] = 0xC0 | (value >> 8) as u8 & 0x1F;
+                front[1] = value as u8;
+                2
+            }
+            -0x8000..=0x7FFF => wide(0xF1, 2),
+            -0x80_0000..=0x7F_FFFF => wide(0xF2, 3),
+            -0x8000_0000..=0x7FFF_FFFF => wide(0xF3, 4),
+            _ => wide(0xF4, 8),
+        };
+        let (back, back_len) = back_of(front_len);
+        Self { front, front_len, content: b"", back, back_len }
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.front_len + self.content.len() + self.back_len
+    }
+
+    /// Writes the element over the start of `to`, which is long enough.
+    #[inline]
+    fn write(&self, to: &mut [u8]) {
+        let (front, rest) = to.split_at_mut(self.front_len);
+        let (content, back) = rest.split_at_mut(self.content.len());
+        front.copy_from_slice(&self.front[..self.front_len]);
+        content.copy_from_slice(self.content);
+        back[..self.back_len].copy_from_slice(&self.back[..self.back_len]);
+    }
+}
+
+/// How many bytes an element takes in a pack.
+pub fn encoded_len(element: Element<'_>) -> usize {
+    Encoded::of(element).len()
+}
+
+impl PackBuf {
+    /// A pack without elements.
+    pub fn new() -> Self {
+        let mut bytes = Vec::with_capacity(size_class(EMPTY.len()));
+        bytes.extend_from_slice(&EMPTY);
+        Self { bytes, start: 0 }
+    }
+
+    /// Takes `bytes` for a pack without looking at them; what is no pack at all becomes an empty one.
+    pub fn from_vec(bytes: Vec<u8>) -> Self {
+        if bytes.len() <= HEADER_BYTES { Self::new() } else { Self { bytes, start: 0 } }
+    }
+
+    /// A copy of a pack.
+    pub fn from_pack(pack: Pack<'_>) -> Self {
+        let mut bytes = Vec::with_capacity(size_class(pack.bytes().len()));
+        bytes.extend_from_slice(pack.bytes());
+        Self::from_vec(bytes)
+    }
+
+    /// The reading side.
+    #[inline]
+    pub fn as_pack(&self) -> Pack<'_> {
+        Pack::of(self.bytes.get(self.start as usize..).unwrap_or_default())
+    }
+
+    /// The pack's bytes alone.
+    pub fn into_vec(mut self) -> Vec<u8> {
+        self.bytes.drain(..self.start as usize);
+        self.bytes
+    }
+
+    /// Length of the pack in bytes.
+    #[inline]
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len() - self.start as usize
+    }
+
+    /// Bytes that the allocator holds for this pack.
+    #[inline]
+    pub fn capacity_bytes(&self) -> usize {
+        size_class(self.bytes.capacity())
+    }
+
+    /// Whether the pack may grow by an element of `len` bytes of text.
+    pub fn has_room(&self, len: usize) -> bool {
+        self.bytes_len().saturating_add(len).saturating_add(FRONT_BYTES_MAX + BACK_BYTES_MAX)
+            <= PACK_BYTES_MAX
+    }
+
+    /// Adds a string behind the last element.
+    #[inline]
+    pub fn push_back(&mut self, text: &[u8]) {
+        self.push_back_element(Element::Bytes(text));
+    }
+
+    /// Adds an integer behind the last element.
+    #[inline]
+    pub fn push_back_int(&mut self, value: i64) {
+        self.push_back_element(Element::Int(value));
+    }
+
+    /// Adds an element behind the last one.
+    pub fn push_back_element(&mut self, element: Element<'_>) {
+        let end = self.as_pack().end();
+        self.place(end, 0, &Encoded::of(element));
+        self.count(1);
+    }
+
+    /// Adds a string before the first element.
+    #[inline]
+    pub fn push_front(&mut self, text: &[u8]) {
+        self.push_front_element(Element::Bytes(text));
+    }
+
+    /// Adds an element before the first one.
+    pub fn push_front_element(&mut self, element: Element<'_>) {
+        self.place(HEADER_BYTES, 0, &Encoded::of(element));
+        self.count(1);
+    }
+
+    /// Adds a string before the element at `at`; says where it is now.
+    pub fn insert_before(&mut self, at: At, text: &[u8]) -> At {
+        self.insert_before_element(at, Element::Bytes(text))
+    }
+
+    /// Adds an element before the one at `at`; says where it is now.
+    pub fn insert_before_element(&mut self, at: At, element: Element<'_>) -> At {
+        let offset = at.offset().clamp(HEADER_BYTES, self.as_pack().end());
+        self.place(offset, 0, &Encoded::of(element));
+        self.count(1);
+        At::of(offset)
+    }
+
+    /// Adds a string behind the element at `at`; says where it is now.
+    pub fn insert_after(&mut self, at: At, text: &[u8]) -> At {
+        self.insert_after_element(at, Element::Bytes(text))
+    }
+
+    /// Adds an element behind the one at `at`; says where it is now.
+    pub fn insert_after_element(&mut self, at: At, element: Element<'_>) -> At {
+        let end = self.as_pack().end();
+        let behind = self.as_pack().next(at).map_or(end, At::offset);
+        self.insert_before_element(At::of(behind), element)
+    }
+
+    /// Puts a string in the place of the element at `at`.
+    pub fn replace(&mut self, at: At, text: &[u8]) -> At {
+        self.replace_element(at, Element::Bytes(text))
+    }
+
+    /// Puts an integer in the place of the element at `at`.
+    pub fn replace_int(&mut self, at: At, value: i64) -> At {
+        self.replace_element(at, Element::Int(value))
+    }
+
+    /// Puts an element in the place of the one at `at`.
+    pub fn replace_element(&mut self, at: At, element: Element<'_>) -> At {
+        let rest = self.as_pack().bytes().get(at.offset()..).unwrap_or_default();
+        let Some(removed) = span(rest) else {
+            return at;
+        };
+        self.place(at.offset(), removed, &Encoded::of(element));
+        self.give_back();
+        at
+    }
+
+    /// Removes up to `count` elements from the one at `at` on; says which one is there now.
+    pub fn remove(&mut self, at: At, count: usize) -> Option<At> {
+        let pack = self.as_pack();
+        let end = pack.end();
+        let mut to = at.offset();
+        let mut removed = 0;
+        while removed < count && to < end {
+            let Some(len) = pack.bytes().get(to..end).and_then(span) else {
+                break;
+            };
+            to += len;
+            removed += 1;
+        }
+        self.cut(at.offset(), to.min(end), removed);
+        (at.offset() < self.as_pack().end()).then_some(at)
+    }
+
+    /// Removes the element at `at` and all behind it.
+    pub fn truncate(&mut self, at: At) {
+        self.remove(at, usize::MAX);
+    }
+
+    /// Takes the element at `at` and all behind it into a pack of their own.
+    pub fn split_off(&mut self, at: At) -> Self {
+        let mut behind = Self::new();
+        let end = self.as_pack().end();
+        let mut count = 0;
+        let mut to = at.offset();
+        while let Some(len) = self.as_pack().bytes().get(to..end).and_then(span) {
+            to += len;
+            count += 1;
+        }
+        behind.append_bytes(self.as_pack().bytes().get(at.offset()..to.min(end)).unwrap_or_default(), count);
+        self.cut(at.offset(), to.min(end), count);
+        behind
+    }
+
+    /// Adds all elements of another pack behind the last one.
+    pub fn append(&mut self, other: Pack<'_>) {
+        let elements = other.bytes().get(HEADER_BYTES..other.end()).unwrap_or_default();
+        self.append_bytes(elements, other.len());
+    }
+
+    fn append_bytes(&mut self, elements: &[u8], count: usize) {
+        let end = self.as_pack().end();
+        if let Some(gap) = self.open(end, 0, elements.len()) {
+            gap.copy_from_slice(elements);
+        }
+        self.count(count as isize);
+    }
+
+    fn place(&mut self, at: usize, removed: usize, element: &Encoded<'_>) {
+        if let Some(gap) = self.open(at, removed, element.len()) {
+            element.write(gap);
+        }
+        self.write_total();
+    }
+
+    /// Removes the bytes of `removed` elements.
+    fn cut(&mut self, from: usize, to: usize, removed: usize) {
+        if to > from {
+            self.open(from, to - from, 0);
+            self.count(-(removed as isize));
+            self.give_back();
+        }
+    }
+
+    /// Puts `added` free bytes in the place of `removed` ones; moves whichever side is the shorter one and has room.
+    fn open(&mut self, at: usize, removed: usize, added: usize) -> Option<&mut [u8]> {
+        let start = self.start as usize;
+        let len = self.bytes_len();
+        let tail = len.checked_sub(at + removed)?;
+        let head_is_shorter = at < tail;
+        if added <= removed {
+            let less = removed - added;
+            if head_is_shorter {
+                self.bytes.copy_within(start..start + at, start + less);
+                self.start += less as u32;
+            } else {
+                let end = self.bytes.len();
+                self.bytes.copy_within(start + at + removed..end, start + at + added);
+                self.bytes.truncate(end - less);
+            }
+        } else {
+            let more = added - removed;
+            let room_behind = self.bytes.capacity() - self.bytes.len();
+            if start >= more && (head_is_shorter || room_behind < more) {
+                self.bytes.copy_within(start..start + at, start - more);
+                self.start -= more as u32;
+            } else if room_behind >= more && !(head_is_shorter && at == HEADER_BYTES) {
+                self.open_behind(at + removed, more);
+            } else if start + room_behind >= more {
+                self.shift(head_is_shorter);
+                return self.open(at, removed, added);
+            } else {
+                self.grow(len + more, head_is_shorter);
+                return self.open(at, removed, added);
+            }
+        }
+        let from = self.start as usize + at;
+        self.bytes.get_mut(from..from + added)
+    }
+
+    /// Moves what lies at `at` and behind towards the end by `more` bytes, for which there is room.
+    fn open_behind(&mut self, at: usize, more: usize) {
+        let from = self.start as usize + at;
+        let end = self.bytes.len();
+        self.bytes.resize(end + more, 0);
+        self.bytes.copy_within(from..end, from + more);
+    }
+
+    /// Moves the whole pack so that all free bytes lie on one side.
+    fn shift(&mut self, free_in_front: bool) {
+        let len = self.bytes_len();
+        let start = self.start as usize;
+        let end = self.bytes.len();
+        if free_in_front {
+            let capacity = self.bytes.capacity();
+            self.bytes.resize(capacity, 0);
+            self.bytes.copy_within(start..end, capacity - len);
+            self.start = (capacity - len) as u32;
+        } else {
+            self.bytes.copy_within(start..end, 0);
+            self.bytes.truncate(len);
+            self.start = 0;
+        }
+    }
+
+    /// Takes the class of allocation that holds `needed` bytes, with what is free on one side.
+    fn grow(&mut self, needed: usize, free_in_front: bool) {
+        let capacity = size_class(needed);
+        if free_in_front {
+            let mut bytes = Vec::with_capacity(capacity);
+            bytes.resize(capacity - self.bytes_len(), 0);
+            bytes.extend_from_slice(self.as_pack().bytes());
+            self.start = (capacity - self.bytes_len()) as u32;
+            self.bytes = bytes;
+        } else {
+            if self.start > 0 {
+                self.shift(false);
+            }
+            self.bytes.reserve_exact(capacity.saturating_sub(self.bytes.len()));
+        }
+    }
+
+    /// Gives memory back once less than half of it is used.
+    fn give_back(&mut self) {
+        if size_class(self.bytes_len()) * 2 <= self.bytes.capacity() {
+            self.shift(false);
+            self.bytes.shrink_to(size_class(self.bytes.len()));
+        }
+    }
+
+    /// Counts elements in or out, and writes the header.
+    fn count(&mut self, change: isize) {
+        let count = self.as_pack().count();
+        if count != COUNT_UNKNOWN {
+            let count = usize::from(count).saturating_add_signed(change).min(usize::from(COUNT_UNKNOWN));
+            let start = self.start as usize;
+            if let Some(place) = self.bytes.get_mut(start + 4..start + HEADER_BYTES) {
+                place.copy_from_slice(&(count as u16).to_le_bytes());
+            }
+        }
+        self.write_total();
+    }
+
+    fn write_total(&mut self) {
+        let total = self.bytes_len() as u32;
+        let start = self.start as usize;
+        if let Some(place) = self.bytes.get_mut(start..start + 4) {
+            place.copy_from_slice(&total.to_le_bytes());
+        }
+    }
+}
