@@ -4,6 +4,8 @@
 //! heap. Values know neither protocol nor configuration nor time: limits, randomness and `now_ms` are handed in.
 
 pub mod listpack;
+pub mod table;
+pub mod text;
 
 /// The sizes at which packed collections turn into big ones, by the names of Redis's directives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
