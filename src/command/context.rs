@@ -16,6 +16,7 @@ use crate::command::table::Entry;
 use crate::config::Config;
 use crate::config::store::ConfigReader;
 use crate::hub::Hub;
+use crate::hub::events::Change;
 use crate::metrics::workers::WorkerStats;
 use crate::resp::reply::Reply;
 use crate::store::db::{Db, Found, Removals};
@@ -172,6 +173,10 @@ pub struct Data<'a> {
     pub misses: u64,
     /// Keys changed, as INFO's `rdb_changes_since_last_save` counts them.
     pub dirty: u64,
+    /// Classes of events that somebody listens to, as bits of `notify-keyspace-events`.
+    pub(super) wanted: u32,
+    /// What happened to keys, as far as it is wanted.
+    pub(super) changes: Vec<Change>,
 }
 
 impl<'a> Data<'a> {
@@ -189,7 +194,26 @@ impl<'a> Data<'a> {
             hits: 0,
             misses: 0,
             dirty: 0,
+            wanted: 0,
+            changes: Vec::new(),
         }
+    }
+
+    /// Unix ms, as the command sees it.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The session's database in the key's shard, if it was ever written to and the shard is locked.
+    pub fn db_if_any(&self, key: &Key<'_>) -> Option<&Db> {
+        let guard = match &self.locked {
+            Locked::None => None,
+            Locked::One(guard) => Some(guard),
+            Locked::Many(guards) => {
+                guards.binary_search_by_key(&key.shard, Guard::number).ok().map(|at| &guards[at])
+            }
+        };
+        guard.filter(|guard| guard.number() == key.shard)?.db_shared(self.db)
     }
 
     /// Locks the shard of one key.

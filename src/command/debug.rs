@@ -222,7 +222,7 @@ fn digest(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
             let mut next = Some(Step::default());
             while let Some(step) = next {
                 let mut names: Vec<Vec<u8>> = Vec::new();
-                next = db.walk(step, DIGEST_STEP, now_ms, |name| names.push(name.to_vec())).0;
+                next = db.walk(step, DIGEST_STEP, (now_ms, None), |name| names.push(name.to_vec())).0;
                 for name in &names {
                     if let Some(found) = db.peek(&layout.key(name)) {
                         let digest = digest_entry(db, found, number, name);

@@ -124,11 +124,15 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
     let now_ms = state.now_ms;
     let mut data = Data::new(&hub.keyspace, session.db, now_ms, !session.no_touch);
     data.keeps_due = keeps_due(hub, entry, now_ms);
+    data.wanted = hub.events.wanted();
     lock(&mut data, &mut state.ahead, entry, args);
     let mut cx = Cx { hub, worker: state, session, reply, data, entry, slot, held: false, now_ms };
     // EXEC takes its locks itself, and asks then.
     let admitted = if txn::is_exec(entry) { Ok(()) } else { still_here(&mut cx) };
     let outcome = admitted.and_then(|()| call(&mut cx, entry, args));
+    if !cx.data.changes.is_empty() {
+        cx.hub.events.publish(&cx.data.changes);
+    }
     cx.data.unlock();
     if cx.held {
         return Progress::Held;

@@ -11,7 +11,6 @@ use crate::command::spec::{Group, Handler, Spec};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
-use crate::store::key::Key;
 
 /// The family's rows.
 pub const COMMANDS: &[Spec] = &[
@@ -169,7 +168,10 @@ fn touch(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 
 fn type_of(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let key = cx.data.key(&args[1]);
-    let name = if cx.data.look(&key).is_some() { "string" } else { "none" };
+    let name = match cx.data.look(&key) {
+        Some(found) => cx.data.db(&key).value_type(found).name(),
+        None => "none",
+    };
     cx.reply.simple(name);
     Ok(())
 }
@@ -189,25 +191,22 @@ fn renamenx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 /// Moves the value under `args[1]` to `args[2]`; false if that is taken and may not be replaced.
 fn move_value(cx: &mut Cx<'_>, args: Args<'_>, replace: bool) -> Result<bool, Error> {
     let (from, to) = (cx.data.key(&args[1]), cx.data.key(&args[2]));
-    let Some(found) = cx.data.find(&from) else { return Err(Error::NoSuchKey) };
+    if cx.data.find(&from).is_none() {
+        return Err(Error::NoSuchKey);
+    }
     if from.bytes == to.bytes {
         return Ok(replace);
     }
-    let carried = cx.data.db(&from).carry(found);
-    let target = cx.data.find(&to);
-    if target.is_some() && !replace {
+    if cx.data.find(&to).is_some() && !replace {
         return Ok(false);
     }
+    // What the look at the other key removed may have moved this one's place.
+    let Some(found) = cx.data.find(&from) else { return Err(Error::NoSuchKey) };
+    let carried = cx.data.db(&from).carry_off(&from, found);
+    let target = cx.data.find(&to);
     cx.data.db(&to).settle(&to, target, carried, cx.now_ms).map_err(|_| Error::OutOfMemory)?;
-    remove(cx, &from);
     cx.data.dirty += 1;
     Ok(true)
-}
-
-fn remove(cx: &mut Cx<'_>, key: &Key<'_>) {
-    if let Some(found) = cx.data.find(key) {
-        cx.data.db(key).remove(key.hashed, found);
-    }
 }
 
 fn copy(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
@@ -267,10 +266,9 @@ fn move_to_db(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
         cx.reply.integer(0);
         return Ok(());
     };
-    let carried = cx.data.db(&key).carry(found);
+    let carried = cx.data.db(&key).carry_off(&key, found);
     let db = cx.data.db_numbered(&key, to_db);
     db.settle(&key, None, carried, cx.now_ms).map_err(|_| Error::OutOfMemory)?;
-    remove(cx, &key);
     cx.data.dirty += 1;
     cx.reply.integer(1);
     Ok(())

@@ -33,3 +33,4 @@ pub mod spec;
 pub mod strings;
 pub mod table;
 pub mod txn;
+pub mod typed;

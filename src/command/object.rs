@@ -14,6 +14,7 @@ use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
 use crate::store::db::{Db, Found};
+use crate::store::value::ValueRef;
 
 /// The family's rows.
 pub const COMMANDS: &[Spec] = &[Spec::container("object", SUBCOMMANDS)
@@ -83,7 +84,10 @@ fn look(
 
 /// The name that Redis has for the way in which it would store this string.
 pub fn encoding_name(db: &Db, found: Found) -> &'static str {
-    let bytes = db.string(found);
+    let bytes = match db.value(found) {
+        ValueRef::Str(bytes) => bytes,
+        other => return other.encoding(),
+    };
     if db.is_raw(found) {
         "raw"
     } else if bytes.len() <= INTEGER_MAX_BYTES && parse_i64(bytes).is_some() {

@@ -14,6 +14,7 @@ use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
 use crate::store::index::Position;
+use crate::store::value::ValueType;
 use crate::store::walk::Step;
 
 /// The family's rows.
@@ -114,14 +115,14 @@ impl Cursor {
 fn walk(
     cx: &mut Cx<'_>,
     mut cursor: Cursor,
-    mut count: usize,
+    (mut count, wanted_type): (usize, Option<ValueType>),
     mut visit: impl FnMut(&[u8]),
 ) -> Option<Cursor> {
     let (db, now_ms, shards) = (cx.session.db, cx.now_ms, cx.hub.keyspace.shards());
     while cursor.shard < shards {
         let wanted = count.min(STEP_MAX);
         let (next, seen) = cx.data.with_shard(cursor.shard, |shard| match shard.db_if_any(db) {
-            Some(db) => db.walk(cursor.step, wanted, now_ms, &mut visit),
+            Some(db) => db.walk(cursor.step, wanted, (now_ms, wanted_type), &mut visit),
             None => (None, 0),
         });
         count = count.saturating_sub(seen);
@@ -136,9 +137,18 @@ fn walk(
     None
 }
 
+/// What SCAN's TYPE asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Any,
+    One(ValueType),
+    /// A type that there is not.
+    None,
+}
+
 fn scan(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let bits = parse_u64(&args[1]).ok_or(Error::InvalidCursor)?;
-    let (mut pattern, mut count, mut type_matches) = (None, COUNT_DEFAULT, true);
+    let (mut pattern, mut count, mut wanted_type) = (None, COUNT_DEFAULT, Wanted::Any);
     let mut rest = args.from(2).iter();
     while let Some(option) = rest.next() {
         let value = rest.next().ok_or(Error::Syntax)?;
@@ -148,16 +158,16 @@ fn scan(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
             let wanted = parse_i64(value).ok_or(Error::NotAnInteger)?;
             count = usize::try_from(wanted).ok().filter(|&wanted| wanted > 0).ok_or(Error::Syntax)?;
         } else if option.eq_ignore_ascii_case(b"type") {
-            // All values are strings as yet.
-            type_matches = value.eq_ignore_ascii_case(b"string");
+            wanted_type = ValueType::named(value).map_or(Wanted::None, Wanted::One);
         } else {
             return Err(Error::Syntax);
         }
     }
     let slots = cx.hub.keyspace.layout().slots_per_shard() as u64;
     let mut found = KeyList::default();
-    let next = walk(cx, Cursor::decode(bits, slots), count, |key| {
-        if type_matches && pattern.is_none_or(|pattern| glob::matches(pattern, key, false)) {
+    let one_type = if let Wanted::One(wanted) = wanted_type { Some(wanted) } else { None };
+    let next = walk(cx, Cursor::decode(bits, slots), (count, one_type), |key| {
+        if wanted_type != Wanted::None && pattern.is_none_or(|pattern| glob::matches(pattern, key, false)) {
             found.push(key);
         }
     });
@@ -195,7 +205,7 @@ fn keys(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let all = pattern == b"*";
     let mut found = KeyList::default();
     let start = Cursor { shard: 0, step: Step::default() };
-    walk(cx, start, usize::MAX, |key| {
+    walk(cx, start, (usize::MAX, None), |key| {
         if all || glob::matches(pattern, key, false) {
             found.push(key);
         }
@@ -243,6 +253,7 @@ mod tests {
     use super::Cursor;
     use crate::base::rng::Rng;
     use crate::store::index::Position;
+    use crate::store::value::ValueType;
     use crate::store::walk::Step;
 
     #[test]

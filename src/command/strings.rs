@@ -1,7 +1,6 @@
 //! Strings: rows and handlers, a file for each kind of command, and what they share.
 //!
-//! No command here may look at an entry's value before `only_string` has passed it: that is the one place that
-//! learns of further types. Values are copied once, from the request into the store; long ones are linked into replies
+//! No command here may look at an entry's value before `only_string` has passed it. Values are copied once, from the request into the store; long ones are linked into replies
 //! instead of being copied there.
 
 use crate::command::context::Cx;
@@ -10,6 +9,7 @@ use crate::resp::error::Error;
 use crate::resp::reply::Reply;
 use crate::store::db::{Db, Due, Found, NewString};
 use crate::store::key::Key;
+use crate::store::value::ValueType;
 
 pub mod edit;
 pub mod lcs;
@@ -24,21 +24,27 @@ const KEY: KeySpec = KeySpec::at(1);
 /// Refuses an entry that is no string.
 ///
 /// # Errors
-/// `WRONGTYPE`; today no entry holds anything but a string.
-fn only_string(found: Option<Found>) -> Result<Option<Found>, Error> {
-    Ok(found)
+/// `WRONGTYPE`
+#[inline]
+pub fn only_string(cx: &mut Cx<'_>, key: &Key<'_>, found: Option<Found>) -> Result<Option<Found>, Error> {
+    match found {
+        Some(found) if cx.data.db(key).value_type(found) != ValueType::String => Err(Error::WrongType),
+        found => Ok(found),
+    }
 }
 
 /// The key's string for a command that uses its value: counts as hit or miss, and as an access.
 #[inline]
 fn read(cx: &mut Cx<'_>, key: &Key<'_>) -> Result<Option<Found>, Error> {
-    only_string(cx.data.read(key))
+    let found = cx.data.read(key);
+    only_string(cx, key, found)
 }
 
 /// The key's string for a command that changes it: neither hit nor miss.
 #[inline]
 fn find(cx: &mut Cx<'_>, key: &Key<'_>) -> Result<Option<Found>, Error> {
-    only_string(cx.data.find(key))
+    let found = cx.data.find(key);
+    only_string(cx, key, found)
 }
 
 /// Writes an entry's string, or null without an entry.

@@ -89,6 +89,41 @@ parameters! {
         /// Whether FLUSHALL and FLUSHDB without an argument free memory in the background.
         lazyfree_lazy_user_flush: bool = Param::plain("lazyfree-lazy-user-flush", "no").mutable();
     }
+    "Data types" {
+        /// Fields up to which a hash is kept packed.
+        hash_max_listpack_entries: u64 = Param::integer("hash-max-listpack-entries", 0, i64::MAX, "512")
+            .alias(&["hash-max-ziplist-entries"]).mutable();
+        /// Longest field or value, in bytes, of a packed hash.
+        hash_max_listpack_value: u64 = Param::memory("hash-max-listpack-value", 0, SIZE_MAX, "64")
+            .alias(&["hash-max-ziplist-value"]).mutable();
+        /// Elements of one node of a list; -1 to -5 stand for nodes of 4 to 64 KiB.
+        list_max_listpack_size: i64 = Param::integer("list-max-listpack-size", i32::MIN as i64, INT_MAX, "-2")
+            .alias(&["list-max-ziplist-size"]).mutable();
+        /// Members up to which a set of integers is kept as one.
+        set_max_intset_entries: u64 =
+            Param::integer("set-max-intset-entries", 0, i64::MAX, "512").mutable();
+        /// Members up to which a set is kept packed.
+        set_max_listpack_entries: u64 =
+            Param::integer("set-max-listpack-entries", 0, i64::MAX, "128").mutable();
+        /// Longest member, in bytes, of a packed set.
+        set_max_listpack_value: u64 =
+            Param::memory("set-max-listpack-value", 0, SIZE_MAX, "64").mutable();
+        /// Members up to which a sorted set is kept packed.
+        zset_max_listpack_entries: u64 = Param::integer("zset-max-listpack-entries", 0, i64::MAX, "128")
+            .alias(&["zset-max-ziplist-entries"]).mutable();
+        /// Longest member, in bytes, of a packed sorted set.
+        zset_max_listpack_value: u64 = Param::memory("zset-max-listpack-value", 0, SIZE_MAX, "64")
+            .alias(&["zset-max-ziplist-value"]).mutable();
+        /// Bytes of one node of a stream; 0 for no bound.
+        stream_node_max_bytes: u64 =
+            Param::memory("stream-node-max-bytes", 0, SIZE_MAX, "4096").mutable();
+        /// Entries of one node of a stream; 0 for no bound.
+        stream_node_max_entries: u64 =
+            Param::integer("stream-node-max-entries", 0, i64::MAX, "100").mutable();
+        /// Bytes up to which a HyperLogLog is kept sparse.
+        hll_sparse_max_bytes: u64 =
+            Param::memory("hll-sparse-max-bytes", 0, SIZE_MAX, "3000").mutable();
+    }
     "Stopping" {
         /// Seconds that a stop waits for clients to read their replies before it closes them.
         shutdown_timeout: u64 = Param::integer("shutdown-timeout", 0, INT_MAX, "10").mutable();
@@ -216,40 +251,6 @@ parameters! {
         activerehashing: bool = Param::plain("activerehashing", "yes").mutable().ineffective();
         /// No effect: the rate of background work is `hz`, however many clients there are.
         dynamic_hz: bool = Param::plain("dynamic-hz", "yes").mutable().ineffective();
-        /// No effect yet, strings are the only type. Fields up to which a hash is kept packed.
-        hash_max_listpack_entries: u64 = Param::integer("hash-max-listpack-entries", 0, i64::MAX, "512")
-            .alias(&["hash-max-ziplist-entries"]).mutable().ineffective();
-        /// No effect yet, strings are the only type. Longest field or value, in bytes, of a packed hash.
-        hash_max_listpack_value: u64 = Param::memory("hash-max-listpack-value", 0, SIZE_MAX, "64")
-            .alias(&["hash-max-ziplist-value"]).mutable().ineffective();
-        /// No effect yet, strings are the only type. Elements (or, below 0, size classes) up to which a list is kept
-        /// packed.
-        list_max_listpack_size: i64 = Param::integer("list-max-listpack-size", i32::MIN as i64, INT_MAX, "-2")
-            .alias(&["list-max-ziplist-size"]).mutable().ineffective();
-        /// No effect yet, strings are the only type. Members up to which a set of integers is kept as one.
-        set_max_intset_entries: u64 =
-            Param::integer("set-max-intset-entries", 0, i64::MAX, "512").mutable().ineffective();
-        /// No effect yet, strings are the only type. Members up to which a set is kept packed.
-        set_max_listpack_entries: u64 =
-            Param::integer("set-max-listpack-entries", 0, i64::MAX, "128").mutable().ineffective();
-        /// No effect yet, strings are the only type. Longest member, in bytes, of a packed set.
-        set_max_listpack_value: u64 =
-            Param::memory("set-max-listpack-value", 0, SIZE_MAX, "64").mutable().ineffective();
-        /// No effect yet, strings are the only type. Members up to which a sorted set is kept packed.
-        zset_max_listpack_entries: u64 = Param::integer("zset-max-listpack-entries", 0, i64::MAX, "128")
-            .alias(&["zset-max-ziplist-entries"]).mutable().ineffective();
-        /// No effect yet, strings are the only type. Longest member, in bytes, of a packed sorted set.
-        zset_max_listpack_value: u64 = Param::memory("zset-max-listpack-value", 0, SIZE_MAX, "64")
-            .alias(&["zset-max-ziplist-value"]).mutable().ineffective();
-        /// No effect yet, strings are the only type. Bytes of one node of a stream; 0 for no bound.
-        stream_node_max_bytes: u64 =
-            Param::memory("stream-node-max-bytes", 0, SIZE_MAX, "4096").mutable().ineffective();
-        /// No effect yet, strings are the only type. Entries of one node of a stream; 0 for no bound.
-        stream_node_max_entries: u64 =
-            Param::integer("stream-node-max-entries", 0, i64::MAX, "100").mutable().ineffective();
-        /// No effect yet, strings are the only type. Bytes up to which a HyperLogLog is kept sparse.
-        hll_sparse_max_bytes: u64 =
-            Param::memory("hll-sparse-max-bytes", 0, SIZE_MAX, "3000").mutable().ineffective();
         /// No effect: lists are not compressed.
         list_compress_depth: u64 = Param::integer("list-compress-depth", 0, INT_MAX, "0").mutable().ineffective();
         /// No effect yet: there are no scripts to interrupt.

@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod clients;
 pub mod cluster;
 pub mod errors;
+pub mod events;
 pub mod gateway;
 pub mod latency;
 pub mod orders;
@@ -27,6 +28,8 @@ pub struct Hub {
     pub cluster: cluster::Cluster,
     /// Connected clients.
     pub clients: clients::Clients,
+    /// Who hears of what happens to keys.
+    pub events: events::Events,
     /// Error replies by code.
     pub errors: errors::ErrorCounts,
     /// What CONFIG RESETSTAT forgets.

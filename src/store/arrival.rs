@@ -8,13 +8,13 @@
 use bytes::Bytes;
 
 use super::arena::Full;
-use super::carry::{Malformed, Record, Traits};
-use super::db::{Db, Due, NewString};
+use super::carry::{Body, Malformed, Record, Traits};
+use super::db::{Db, Due, Found, NewString};
 use super::departure::{CLEARED_A_STEP, MOVING_DB};
 use super::entry::{self, Queue};
 use super::key::Key;
 use super::keyspace::{Keyspace, OutOfMemory};
-use super::object::Value;
+use super::value::Value;
 use crate::base::slot::Slot;
 
 /// Records that one call applies at most.
@@ -292,16 +292,40 @@ impl Db {
             }
             return Ok(());
         };
-        match value {
-            Arriving::Copied(bytes) => {
+        match (traits.body, value) {
+            (Body::String, Arriving::Copied(bytes)) => {
                 let due = due_ms.map_or(Due::Never, Due::At);
                 self.set_string(key, found, NewString { bytes, raw: traits.raw }, due, now_ms)?;
             }
-            Arriving::Owned(bytes) => {
+            (Body::String, Arriving::Owned(bytes)) => {
                 self.set_object(key, found, Value::Str(bytes), due_ms, traits.raw, now_ms)?;
+            }
+            (body, Arriving::Copied(bytes)) => {
+                self.receive_typed(key, found, (body, bytes), due_ms, now_ms)?
+            }
+            (body, Arriving::Owned(bytes)) => {
+                self.receive_typed(key, found, (body, &bytes), due_ms, now_ms)?
             }
         }
         self.weigh(key, traits, now_ms);
+        Ok(())
+    }
+
+    /// Stores a value of another type than string, once its bytes have proved to be one.
+    fn receive_typed(
+        &mut self,
+        key: &Key<'_>,
+        found: Option<Found>,
+        (body, bytes): (Body, &[u8]),
+        due_ms: Option<u64>,
+        now_ms: u64,
+    ) -> Result<(), ArrivalError> {
+        let value = match body {
+            Body::Packed(form) => Value::checked(form, bytes),
+            Body::String | Body::Dumped => Value::restore(bytes),
+        };
+        let value = value.ok_or(ArrivalError::Malformed(Malformed::Unknown))?;
+        self.store_value(key, found, value, due_ms, now_ms)?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 //!   4 first   traits · slot (2 bytes) · key bytes · value bytes · part bytes · part
 //!   5 part    part bytes · part
 //! traits    flags (bit 0 raw · bit 1 has a TTL · bits 2–3 queue · bits 4–5 frequency · bits 6–7 are 0)
-//!           · type (0 string) · idle seconds (2 bytes) · TTL, if it has one: ms that remain when it is sent
+//!           · body (0 string · 1 to 6 a packed value's form · 16 a value as DUMP writes it) · idle seconds (2 bytes) · TTL, if it has one: ms that remain when it is sent
 //! ```
 //! Numbers without a width are LEB128, in as few bytes as they need. An entry of more than [`PART_BYTES`] is cut: the
 //! bytes of key and value, one behind the other, go in parts that follow each other with nothing in between.
@@ -20,6 +20,7 @@
 //! encoded to the same bytes again.
 
 use super::entry::{FREQUENCY_MAX, Queue};
+use super::value::Form;
 use crate::base::slot::Slot;
 
 /// Longest key and value together that travel in one record, and the longest part of a longer one.
@@ -42,23 +43,46 @@ const HAS_TTL: u8 = 1 << 1;
 const QUEUE_SHIFT: u32 = 2;
 const FREQUENCY_SHIFT: u32 = 4;
 const FLAGS: u8 = 0b11_1111;
-const TYPE_STRING: u8 = 0;
+const STRING: u8 = 0;
+const DUMPED: u8 = 16;
 
 const _: () =
     assert!(super::feed::FEED_BYTES_MAX + 16 <= RECORD_BYTES_MAX && PART_BYTES + 64 <= RECORD_BYTES_MAX);
 
-/// What a value is. Every further type is one more variant, and one more number on the way.
+/// What the bytes of a value are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValueType {
+pub enum Body {
     /// A string.
     String,
+    /// A packed value of another type.
+    Packed(Form),
+    /// A value of another type, as DUMP writes it, without version and checksum.
+    Dumped,
+}
+
+impl Body {
+    fn number(self) -> u8 {
+        match self {
+            Self::String => STRING,
+            Self::Packed(form) => form as u8,
+            Self::Dumped => DUMPED,
+        }
+    }
+
+    fn of(number: u8) -> Result<Self, Malformed> {
+        match number {
+            STRING => Ok(Self::String),
+            DUMPED => Ok(Self::Dumped),
+            number => Form::known(number).map(Self::Packed).ok_or(Malformed::Unknown),
+        }
+    }
 }
 
 /// What travels of an entry beside key and value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traits {
-    /// What the value is.
-    pub value_type: ValueType,
+    /// What the value's bytes are.
+    pub body: Body,
     /// OBJECT ENCODING calls it "raw".
     pub raw: bool,
     /// Ms until it is due; nothing if it never is.
@@ -204,15 +228,12 @@ impl<'a> Record<'a> {
 impl Traits {
     fn encode_into(&self, out: &mut Vec<u8>) {
         let ttl = if self.ttl_ms.is_some() { HAS_TTL } else { 0 };
-        let value_type = match self.value_type {
-            ValueType::String => TYPE_STRING,
-        };
         let queue = (self.queue as u8) << QUEUE_SHIFT;
         let frequency = self.frequency.min(FREQUENCY_MAX) << FREQUENCY_SHIFT;
         let [idle_low, idle_high] = self.idle_seconds.to_le_bytes();
         out.extend_from_slice(&[
             u8::from(self.raw) | ttl | queue | frequency,
-            value_type,
+            self.body.number(),
             idle_low,
             idle_high,
         ]);
@@ -222,20 +243,20 @@ impl Traits {
     }
 
     fn decode(input: &mut Input<'_>) -> Result<Self, Malformed> {
-        let (flags, value_type) = (input.byte()?, input.byte()?);
+        let (flags, body) = (input.byte()?, Body::of(input.byte()?)?);
         let queue = match flags >> QUEUE_SHIFT & 0b11 {
             0 => Queue::None,
             1 => Queue::Small,
             2 => Queue::Main,
             _ => return Err(Malformed::Unknown),
         };
-        if flags & !FLAGS != 0 || value_type != TYPE_STRING {
+        if flags & !FLAGS != 0 {
             return Err(Malformed::Unknown);
         }
         let idle_seconds = u16::from_le_bytes([input.byte()?, input.byte()?]);
         let ttl_ms = if flags & HAS_TTL != 0 { Some(input.number()?) } else { None };
         Ok(Self {
-            value_type: ValueType::String,
+            body,
             raw: flags & RAW != 0,
             ttl_ms,
             queue,
@@ -315,7 +336,7 @@ mod tests {
     use proptest::prelude::{Just, Strategy, any, prop_oneof};
     use proptest::{collection, option, prop_assert_eq, proptest};
 
-    use super::{Malformed, PART_BYTES, Record, Traits, ValueType};
+    use super::{Body, Malformed, PART_BYTES, Record, Traits};
     use crate::base::slot::Slot;
     use crate::store::entry::Queue;
 
@@ -323,7 +344,7 @@ mod tests {
         let queue = prop_oneof![Just(Queue::None), Just(Queue::Small), Just(Queue::Main)];
         (any::<bool>(), option::of(any::<u64>()), queue, 0..=3u8, any::<u16>()).prop_map(
             |(raw, ttl_ms, queue, frequency, idle_seconds)| Traits {
-                value_type: ValueType::String,
+                body: Body::String,
                 raw,
                 ttl_ms,
                 queue,
@@ -391,7 +412,7 @@ mod tests {
         assert_eq!(refused(&[0x15, 0x81, 0x00]), Malformed::Number, "a byte too many");
         assert_eq!(refused(&[&[0x15][..], &[0xFF; 10]].concat()), Malformed::Number);
         assert_eq!(refused(&[0x11, 0x0C, 0, 0, 0]), Malformed::Unknown, "a queue");
-        assert_eq!(refused(&[0x11, 0x00, 1, 0, 0]), Malformed::Unknown, "a type");
+        assert_eq!(refused(&[0x11, 0x00, 7, 0, 0]), Malformed::Unknown, "a type");
         assert_eq!(refused(&[0x11, 0x40, 0, 0, 0]), Malformed::Unknown, "a flag");
         // First: a part longer than key and value say.
         assert_eq!(refused(&[0x14, 0, 0, 0, 0, 0, 0, 1, 1, 3, 1, 2, 3]), Malformed::TooLong);

@@ -14,10 +14,11 @@ use super::entry::{self, Content, INLINE_KEY_MAX, Kind, Queue};
 use super::expiry::Expiry;
 use super::index::{Hashed, Index, Place};
 use super::key::{Key, Layout};
-use super::object::{Object, Objects, Value};
+use super::object::{Object, Objects};
 use super::policy::Policy;
 use super::prefetch;
 use super::queues::Queues;
+use super::value::Value;
 use super::watch::{Attention, State};
 use crate::base::slot::slot_of;
 
@@ -204,13 +205,13 @@ impl Db {
         entry::touch(self.arena.slot_mut(found.handle), access_clock(now_ms));
     }
 
-    /// The string that an entry holds.
+    /// The string that an entry holds; empty if it holds another type.
     #[inline]
     pub fn string(&self, found: Found) -> &[u8] {
         let slot = self.arena.slot(found.handle);
         match entry::kind(slot) {
             Kind::Inline => entry::payload(slot),
-            Kind::Object => self.shared_of(slot).map_or(&[], |bytes| bytes.as_ref()),
+            Kind::Object | Kind::Packed => self.shared_of(slot).map_or(&[], |bytes| bytes.as_ref()),
         }
     }
 
@@ -218,15 +219,22 @@ impl Db {
     #[inline]
     pub fn shared_string(&self, found: Found) -> Option<&Bytes> {
         let slot = self.arena.slot(found.handle);
-        match entry::kind(slot) {
-            Kind::Inline => None,
-            Kind::Object => self.shared_of(slot),
+        self.shared_of(slot)
+    }
+
+    fn shared_of(&self, slot: &[u8]) -> Option<&Bytes> {
+        if entry::kind(slot) != Kind::Object {
+            return None;
+        }
+        match &self.objects.get(entry::object(slot))?.value {
+            Value::Str(bytes) => Some(bytes),
+            _ => None,
         }
     }
 
-    pub(super) fn shared_of(&self, slot: &[u8]) -> Option<&Bytes> {
-        let Value::Str(bytes) = &self.objects.get(entry::object(slot))?.value;
-        Some(bytes)
+    /// The object that an entry's value is in, if it is in one.
+    pub(super) fn object_of(&self, slot: &[u8]) -> Option<&Object> {
+        (entry::kind(slot) == Kind::Object).then(|| self.objects.get(entry::object(slot))).flatten()
     }
 
     /// Whether the string was edited in place (OBJECT ENCODING "raw").
@@ -320,7 +328,10 @@ impl Db {
         let number = entry::object(self.arena.slot(found.handle));
         let before = self.footprint(found.handle);
         let Some(object) = self.objects.remove(number) else { return Err(Full) };
-        let Value::Str(bytes) = object.value;
+        let Value::Str(bytes) = object.value else {
+            self.objects.insert(object);
+            return Err(Full);
+        };
         let mut buffer = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         edit(&mut buffer);
         let length = buffer.len();
@@ -364,7 +375,7 @@ impl Db {
         let (kind, raw) = (entry::kind(slot), entry::is_raw(slot));
         let stored_key = if key.bytes.len() <= INLINE_KEY_MAX { key.bytes } else { &[] };
         let content = Content { kind, key: stored_key, due_ms, payload: &scratch, raw };
-        let result = if kind == Kind::Object
+        let result = if kind != Kind::Inline
             || entry::entry_bytes(stored_key.len(), due_ms, scratch.len()) <= SLOT_BYTES_MAX
         {
             self.place(key, Some(found), content, None)
@@ -410,7 +421,7 @@ impl Db {
     pub(super) fn key_of(&self, handle: Handle) -> &[u8] {
         let slot = self.arena.slot(handle);
         let key = entry::key(slot);
-        if !key.is_empty() || entry::kind(slot) == Kind::Inline {
+        if !key.is_empty() || entry::kind(slot) != Kind::Object {
             return key;
         }
         self.objects.get(entry::object(slot)).and_then(|object| object.key.as_deref()).unwrap_or(&[])
@@ -443,7 +454,7 @@ impl Db {
         !self.policy.is_volatile() || due_ms.is_some()
     }
 
-    fn due_after(&self, found: Option<Found>, due: Due) -> Option<u64> {
+    pub(super) fn due_after(&self, found: Option<Found>, due: Due) -> Option<u64> {
         match due {
             Due::Keep => found.and_then(|found| self.due_ms(found)),
             Due::Never => None,
@@ -477,7 +488,7 @@ impl Db {
     }
 
     /// Stores an entry whose value is new: an access, a change, and the old value's object goes to the garbage.
-    fn put(
+    pub(super) fn put(
         &mut self,
         key: &Key<'_>,
         found: Option<Found>,
@@ -657,7 +668,7 @@ pub(super) fn access_clock(now_ms: u64) -> u16 {
 pub(super) fn footprint(arena: &Arena, objects: &Objects, handle: Handle) -> usize {
     let slot = arena.slot(handle);
     match entry::kind(slot) {
-        Kind::Inline => slot.len(),
+        Kind::Inline | Kind::Packed => slot.len(),
         Kind::Object => slot.len() + objects.get(entry::object(slot)).map_or(0, Object::heap_bytes),
     }
 }
@@ -665,7 +676,7 @@ pub(super) fn footprint(arena: &Arena, objects: &Objects, handle: Handle) -> usi
 fn key_in<'a>(arena: &'a Arena, objects: &'a Objects, handle: Handle) -> &'a [u8] {
     let slot = arena.slot(handle);
     let key = entry::key(slot);
-    if !key.is_empty() || entry::kind(slot) == Kind::Inline {
+    if !key.is_empty() || entry::kind(slot) != Kind::Object {
         return key;
     }
     objects.get(entry::object(slot)).and_then(|object| object.key.as_deref()).unwrap_or(&[])

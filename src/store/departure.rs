@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::arena::Handle;
-use super::carry::{PART_BYTES, Record, Traits, ValueType};
+use super::carry::{Body, PART_BYTES, Record, Traits};
 use super::db::{Db, access_clock};
 use super::entry::{self, Kind};
 use super::feed::FeedId;
@@ -22,6 +22,8 @@ use super::index::Position;
 use super::key::Key;
 use super::keyspace::Keyspace;
 use super::prefetch;
+use super::typed::packed;
+use super::value::Value;
 use crate::base::slot::Slot;
 
 /// The database whose slots move: a cluster has no other.
@@ -186,7 +188,7 @@ impl Db {
         }
         let idle_seconds = access_clock(now_ms).wrapping_sub(entry::access_clock(bytes));
         let traits = Traits {
-            value_type: ValueType::String,
+            body: Body::String,
             raw: entry::is_raw(bytes),
             ttl_ms: due_ms.map(|due_ms| due_ms - now_ms),
             queue: entry::queue(bytes),
@@ -195,19 +197,29 @@ impl Db {
         };
         let key = self.key_of(handle);
         out.entries += 1;
-        match entry::kind(bytes) {
+        let value = match entry::kind(bytes) {
             Kind::Inline => {
                 let value = entry::payload(bytes);
                 Record::Entry { traits, key, value }.encode_into(out.records());
-                value.len()
+                return value.len();
             }
-            Kind::Object => {
-                let value = self.shared_of(bytes).cloned().unwrap_or_default();
-                let bytes = value.len();
-                out.pieces.push_back(Piece::Shared(Shared { traits, slot, key: key.into(), value, sent: 0 }));
-                bytes
+            Kind::Packed => {
+                let (form, value) = packed(bytes);
+                let traits = Traits { body: Body::Packed(form), ..traits };
+                Record::Entry { traits, key, value }.encode_into(out.records());
+                return value.len();
             }
-        }
+            Kind::Object => self.object_of(bytes).map(|object| &object.value),
+        };
+        let Some(value) = value else { return 0 };
+        let (body, value) = match (value, value.packed()) {
+            (Value::Str(value), _) => (Body::String, value.clone()),
+            (_, Some((form, bytes))) => (Body::Packed(form), Bytes::copy_from_slice(bytes)),
+            (value, None) => (Body::Dumped, value.dump().into()),
+        };
+        let (traits, bytes) = (Traits { body, ..traits }, value.len());
+        out.pieces.push_back(Piece::Shared(Shared { traits, slot, key: key.into(), value, sent: 0 }));
+        bytes
     }
 
     /// Takes in what a key is now: its entry, or that it is absent.

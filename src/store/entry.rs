@@ -42,6 +42,8 @@ pub enum Kind {
     Inline = 1,
     /// The number of an object (4 bytes).
     Object = 2,
+    /// A packed value of another type, and its form's number behind it.
+    Packed = 3,
 }
 
 /// The queue an entry stands in.
@@ -112,7 +114,7 @@ pub fn entry_bytes(key_bytes: usize, due_ms: Option<u64>, payload_bytes: usize) 
 /// What `write` puts into a slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'a> {
-    /// Whether `payload` is a string or an object's number.
+    /// What `payload` is.
     pub kind: Kind,
     /// The key; empty if the object holds it.
     pub key: &'a [u8],
@@ -164,7 +166,11 @@ pub fn header(slot: &[u8]) -> [u8; HEADER_BYTES] {
 /// What the payload is.
 #[inline]
 pub fn kind(slot: &[u8]) -> Kind {
-    if slot[0] & KIND_MASK == Kind::Inline as u8 { Kind::Inline } else { Kind::Object }
+    match slot[0] & KIND_MASK {
+        1 => Kind::Inline,
+        2 => Kind::Object,
+        _ => Kind::Packed,
+    }
 }
 
 /// The key as far as the entry holds it; empty means that the object holds it (or that the key is empty).

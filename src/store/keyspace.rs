@@ -89,6 +89,12 @@ impl Shard {
         self.dbs[number].as_deref_mut()
     }
 
+    /// A database's part if it was ever written to, to be read.
+    #[inline]
+    pub fn db_shared(&self, number: usize) -> Option<&Db> {
+        self.dbs[number].as_deref()
+    }
+
     /// Databases that were written to, to be changed.
     fn dbs_mut(&mut self) -> impl Iterator<Item = &mut Box<Db>> {
         self.touched = u16::MAX;

@@ -13,8 +13,8 @@
 //! ghost     fingerprints of what was evicted
 //! watch     who is told of a change; hidden slots            feed     keys that changed in slots on the move
 //! departure slots that leave for another node                arrival  slots that come from one
-//! carry     an entry as it travels
-//! value     what a key holds: collections, packed while they are small
+//! carry     an entry as it travels                        typed    values of all types in a database
+//! value     the types themselves
 //! ```
 
 pub mod arena;
@@ -44,6 +44,7 @@ mod segment;
 pub mod sweep;
 pub mod tick;
 pub mod transfer;
+pub mod typed;
 pub mod usage;
 pub mod value;
 pub mod walk;

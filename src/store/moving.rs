@@ -298,7 +298,7 @@ impl World {
             let mut next = Some(Step::default());
             while let Some(step) = next {
                 next = db
-                    .walk(step, 10, 0, |key| {
+                    .walk(step, 10, (0, None), |key| {
                         assert!(key.starts_with(OWN.as_bytes()), "a hidden key is listed");
                         walked += 1;
                     })

@@ -1,19 +1,10 @@
-//! Values that do not fit an entry's slot, each an allocation (or more) of its own.
-//!
-//! Today these are long strings and everything under a key above 255 bytes; every other data type is one more variant
-//! of [`Value`] here.
+//! Values that do not fit an entry's slot, each an allocation (or more) of its own: long strings, collections that
+//! are not small, and everything under a key above 255 bytes.
 
-use bytes::Bytes;
+use super::value::Value;
 
 /// Values larger than this are dropped on a background thread, not by the command that removes them.
 pub const BACKGROUND_DROP_BYTES: usize = 1024 * 1024;
-
-/// A value outside its entry's slot.
-#[derive(Debug)]
-pub enum Value {
-    /// A string; shared with replies that are on their way, never changed while it is.
-    Str(Bytes),
-}
 
 /// A value together with the key, where the key is too long for the entry.
 #[derive(Debug)]
@@ -22,7 +13,7 @@ pub struct Object {
     pub key: Option<Box<[u8]>>,
     /// The value.
     pub value: Value,
-    /// Bytes that are allocated for the value beyond its length, so that it can grow in place.
+    /// Bytes that are allocated for a string beyond its length, so that it can grow in place.
     pub spare_bytes: usize,
 }
 
@@ -30,8 +21,10 @@ impl Object {
     /// Bytes that the allocator holds for this object.
     pub fn heap_bytes(&self) -> usize {
         let key = self.key.as_ref().map_or(0, |key| size_class(key.len()));
-        let Value::Str(bytes) = &self.value;
-        key + size_class(bytes.len() + self.spare_bytes)
+        key + match &self.value {
+            Value::Str(bytes) => size_class(bytes.len() + self.spare_bytes),
+            value => value.heap_bytes(),
+        }
     }
 }
 
@@ -44,7 +37,7 @@ pub const fn size_class(bytes: usize) -> usize {
     bytes.next_multiple_of(step)
 }
 
-/// Cells of a page: 3.5 KiB, which is one of jemalloc's classes.
+/// Cells of a page: 4 KiB, which is one of jemalloc's classes.
 const PAGE_CELLS: usize = 64;
 
 #[derive(Debug, Default)]
@@ -105,6 +98,16 @@ impl Objects {
         self.bytes -= object.heap_bytes();
         self.vacant.push(number);
         Some(object)
+    }
+
+    /// Edits an object in its place.
+    pub fn edit<R>(&mut self, number: u32, edit: impl FnOnce(&mut Object) -> R) -> Option<R> {
+        let page = self.pages.get_mut(number as usize / PAGE_CELLS)?;
+        let object = page.cells.get_mut(number as usize % PAGE_CELLS)?.as_mut()?;
+        let before = object.heap_bytes();
+        let result = edit(object);
+        self.bytes = self.bytes + object.heap_bytes() - before;
+        Some(result)
     }
 
     /// The object of this number.

@@ -8,6 +8,7 @@ use super::db::{Db, Found};
 use super::entry;
 use super::index::Position;
 use super::key::Key;
+use super::value::ValueType;
 use crate::base::rng::Rng;
 
 /// Random entries looked at for one that is not due.
@@ -29,13 +30,13 @@ impl Db {
         self.peek(key).filter(|&found| self.due_ms(found).is_none_or(|due_ms| due_ms > now_ms))
     }
 
-    /// Visits about `count` entries from `from` on, those that are due left out. Gives where to go on, nothing at the
+    /// Visits about `count` entries from `from` on, those that are due left out, and those that are not `wanted`. Gives where to go on, nothing at the
     /// end, and the number of entries looked at.
     pub fn walk(
         &mut self,
         from: Step,
         count: usize,
-        now_ms: u64,
+        (now_ms, wanted): (u64, Option<ValueType>),
         mut visit: impl FnMut(&[u8]),
     ) -> (Option<Step>, usize) {
         let mut handles = std::mem::take(&mut self.handles);
@@ -49,15 +50,17 @@ impl Db {
                 break;
             };
             let position = if slot == step.slot { step.position } else { Position::default() };
-            let wanted = count - handles.len();
-            next = Some(match self.index.scan(slot, position, wanted, &mut handles) {
+            let missing = count - handles.len();
+            next = Some(match self.index.scan(slot, position, missing, &mut handles) {
                 Some(position) => Step { slot, position },
                 None => Step { slot: slot + 1, position: Position::default() },
             });
         }
         for &handle in &handles {
             let due_ms = entry::due_ms(self.arena.slot(handle));
-            if due_ms.is_none_or(|due_ms| due_ms > now_ms) {
+            if due_ms.is_none_or(|due_ms| due_ms > now_ms)
+                && wanted.is_none_or(|wanted| self.type_at(handle) == wanted)
+            {
                 visit(self.key_of(handle));
             }
         }

@@ -53,7 +53,7 @@ pub(super) fn list(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
             let db = shard.db_if_any(0)?;
             let count = (wanted - found).min(STEP_MAX);
             // The walk goes on to later slots: their keys are not asked for.
-            let (next, _) = db.walk(step, count, *now_ms, |key| {
+            let (next, _) = db.walk(step, count, (*now_ms, None), |key| {
                 if found < wanted && slot_of(key) == slot {
                     reply.bulk(key);
                     found += 1;

@@ -12,7 +12,7 @@ use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::READONLY;
 use crate::command::spec::key_spec::{ACCESS, KeySpec, RO};
 use crate::command::spec::{Group, Spec};
-use crate::command::strings::only_string;
+use crate::command::strings::read;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::reply::Reply;
@@ -84,8 +84,8 @@ impl Options {
 
 fn lcs(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let (left, right) = (cx.data.key(&args[1]), cx.data.key(&args[2]));
-    let left_found = only_string(cx.data.read(&left)).map_err(|_| Error::LcsTypes)?;
-    let right_found = only_string(cx.data.read(&right)).map_err(|_| Error::LcsTypes)?;
+    let left_found = read(cx, &left).map_err(|_| Error::LcsTypes)?;
+    let right_found = read(cx, &right).map_err(|_| Error::LcsTypes)?;
     let options = Options::parse(args.from(3))?;
     // Reading the second key may remove an entry that is due, which makes the first one's place unknown.
     let left_found = if left_found.is_some() { cx.data.find(&left) } else { None };

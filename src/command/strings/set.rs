@@ -9,11 +9,12 @@ use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{DENYOOM, FAST, WRITE};
 use crate::command::spec::key_spec::{ACCESS, DELETE, INSERT, KeyFlags, OW, RW, UPDATE, VARIABLE_FLAGS};
 use crate::command::spec::{Group, Spec};
-use crate::command::strings::{KEY, only_string, read, store, write_value};
+use crate::command::strings::{KEY, read, store, write_value};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
 use crate::store::db::{Db, Due, Found};
+use crate::store::value::ValueType;
 
 /// The rows.
 pub const COMMANDS: &[Spec] = &[
@@ -250,7 +251,10 @@ impl Condition<'_> {
             Self::Always => true,
             Self::IfAbsent => found.is_none(),
             Self::IfPresent => found.is_some(),
-            Self::IfEqual(value) => only_string(found)?.is_some_and(|found| db.string(found) == value),
+            Self::IfEqual(_) if found.is_some_and(|found| db.value_type(found) != ValueType::String) => {
+                return Err(Error::WrongType);
+            }
+            Self::IfEqual(value) => found.is_some_and(|found| db.string(found) == value),
         })
     }
 }
