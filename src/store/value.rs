@@ -7,6 +7,7 @@
 //! A type is added by its file, by [`Collection`] for it there, and by one line in `types!` below.
 
 pub mod listpack;
+pub mod stream;
 pub mod table;
 pub mod text;
 

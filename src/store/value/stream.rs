@@ -1,0 +1,199 @@
+//! Streams: entries in the order of their identifiers, and the groups that read them together.
+//!
+//! ```text
+//! id      identifiers and their texts        node    one listpack of entries, in Redis's layout
+//! log     the entries and what is known      cursor  walking over them
+//!         of those that are gone             trim    removing the oldest
+//! group   who has read what, and what is pending
+//! ```
+//!
+//! A stream is never packed, and it stays when its last entry goes: its marks and groups are worth keeping. Bytes are
+//! counted along, so that asking for them costs nothing; those of the trees are an estimate by their usual filling.
+
+pub mod cursor;
+pub mod group;
+pub mod id;
+pub mod log;
+#[cfg(test)]
+mod model;
+pub mod node;
+pub mod trim;
+
+pub use cursor::{Cursor, Direction};
+pub use group::{Consumer, ConsumerId, Group, LoadedConsumer, Nack};
+pub use id::{IdText, StreamId};
+pub use log::{AddError, Log, Marks, NewId};
+pub use trim::{Keep, Trim};
+
+use crate::store::object::size_class;
+use std::collections::BTreeMap;
+
+/// Elements of a tree's node at the filling that adding in ascending order leaves.
+const TREE_NODE_ELEMENTS: usize = 6;
+/// Nodes that are looked at to say how many nodes Redis's radix tree would have.
+const RADIX_LOOKED_AT: usize = 4096;
+
+/// About the bytes that the allocator holds for a tree of so many elements of this size.
+const fn tree_bytes(elements: usize, element_bytes: usize) -> usize {
+    elements.div_ceil(TREE_NODE_ELEMENTS) * log::tree_node_bytes(element_bytes)
+}
+
+/// A stream; see the module.
+#[derive(Clone, Debug, Default)]
+pub struct Stream {
+    log: Log,
+    groups: BTreeMap<Box<[u8]>, Group>,
+    /// Bytes of the groups' names and of what they hold.
+    groups_bytes: usize,
+}
+
+impl Stream {
+    /// A stream without entries and groups.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A stream of these entries, without groups.
+    pub fn from_log(log: Log) -> Self {
+        Self { log, ..Self::default() }
+    }
+
+    /// What OBJECT ENCODING says of it.
+    pub fn encoding_name(&self) -> &'static str {
+        "stream"
+    }
+
+    /// Bytes that the allocator holds for everything in it.
+    pub fn heap_bytes(&self) -> usize {
+        let tree = tree_bytes(self.groups.len(), size_of::<(Box<[u8]>, Group)>());
+        self.log.heap_bytes() + tree + self.groups_bytes
+    }
+
+    /// Its entries.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Its entries, to be changed.
+    pub fn log_mut(&mut self) -> &mut Log {
+        &mut self.log
+    }
+
+    /// How many groups there are.
+    pub fn groups_len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The groups in the order of their names.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = (&[u8], &Group)> {
+        self.groups.iter().map(|(name, group)| (&**name, group))
+    }
+
+    /// The group of this name.
+    pub fn group(&self, name: &[u8]) -> Option<&Group> {
+        self.groups.get(name)
+    }
+
+    /// Adds a group; false if the name is taken.
+    pub fn add_group(&mut self, name: &[u8], group: Group) -> bool {
+        if self.groups.contains_key(name) {
+            return false;
+        }
+        self.groups_bytes += size_class(name.len()) + group.heap_bytes();
+        self.groups.insert(name.into(), group);
+        true
+    }
+
+    /// Removes a group with all that is pending in it; false if there is none.
+    pub fn remove_group(&mut self, name: &[u8]) -> bool {
+        let Some(group) = self.groups.remove(name) else {
+            return false;
+        };
+        self.groups_bytes -= size_class(name.len()) + group.heap_bytes();
+        true
+    }
+
+    /// Hands the entries and a group that may be changed to `edit`; none without such a group.
+    pub fn edit_group<R>(&mut self, name: &[u8], edit: impl FnOnce(&Log, &mut Group) -> R) -> Option<R> {
+        let group = self.groups.get_mut(name)?;
+        let before_bytes = group.heap_bytes();
+        let result = edit(&self.log, group);
+        self.groups_bytes = self.groups_bytes - before_bytes + group.heap_bytes();
+        Some(result)
+    }
+
+    /// How many entries the group has not been given yet, where that can be said.
+    pub fn lag(&self, group: &Group) -> Option<i64> {
+        let Marks { first_id, max_deleted_id, entries_added, .. } = *self.log.marks();
+        if entries_added == 0 || self.log.length() == 0 {
+            return Some(0);
+        }
+        if group.last_id() < first_id && max_deleted_id < first_id {
+            return i64::try_from(self.log.length()).ok();
+        }
+        let entries_read = match group.entries_read() {
+            Some(entries_read) if !self.log.has_gap_from(group.last_id()) => entries_read,
+            _ => self.log.count_up_to(group.last_id())?,
+        };
+        Some((entries_added as i64).wrapping_sub(entries_read as i64))
+    }
+
+    /// How many nodes Redis's radix tree would take for the stream's nodes: exact for up to 4096 of them, in proportion
+    /// beyond.
+    pub fn radix_nodes(&self) -> u64 {
+        let total = self.log.nodes_len() as u64;
+        let looked_at = total.min(RADIX_LOOKED_AT as u64);
+        if total == 0 {
+            return 1;
+        }
+        let keys = self.log.nodes().take(RADIX_LOOKED_AT).map(|(master, _)| {
+            let mut key = [0; 16];
+            key[..8].copy_from_slice(&master.ms.to_be_bytes());
+            key[8..].copy_from_slice(&master.seq.to_be_bytes());
+            key
+        });
+        radix_nodes(keys) * total / looked_at
+    }
+
+    #[cfg(test)]
+    fn validate(&self) {
+        self.log.validate();
+        self.groups.values().for_each(Group::validate);
+        let groups_bytes: usize =
+            self.groups.iter().map(|(name, group)| size_class(name.len()) + group.heap_bytes()).sum();
+        assert_eq!(groups_bytes, self.groups_bytes);
+    }
+}
+
+/// Nodes of a compressed radix tree of ascending keys: one for each key's end, one for each byte at which keys part,
+/// and one for each stretch of bytes between those.
+fn radix_nodes(keys: impl Iterator<Item = [u8; 16]>) -> u64 {
+    // The depths at which keys part, on the way to the key that was added last.
+    let mut forks: Vec<usize> = Vec::new();
+    let mut nodes = 0;
+    let mut last: Option<[u8; 16]> = None;
+    let stretch = |from: Option<usize>, to: usize| u64::from(to > from.map_or(0, |from| from + 1));
+    for key in keys {
+        if let Some(last) = last {
+            let common = last.iter().zip(&key).take_while(|(a, b)| a == b).count();
+            // The way to the last key is final below `common`.
+            let mut below = key.len();
+            while let Some(fork) = forks.pop_if(|fork| *fork >= common) {
+                nodes += stretch(Some(fork), below);
+                below = fork;
+            }
+            if below != common {
+                nodes += stretch(Some(common), below) + 1;
+            }
+            forks.push(common);
+        }
+        nodes += 1;
+        last = Some(key);
+    }
+    let mut below = 16;
+    while let Some(fork) = forks.pop() {
+        nodes += stretch(Some(fork), below);
+        below = fork;
+    }
+    nodes + stretch(None, below)
+}
