@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod ahead;
+pub mod bitmap;
 pub mod client;
 pub mod cluster;
 pub mod config;

@@ -19,7 +19,7 @@ pub mod read;
 pub mod set;
 
 /// The single key of most commands, to be given its flags.
-const KEY: KeySpec = KeySpec::at(1);
+pub(super) const KEY: KeySpec = KeySpec::at(1);
 
 /// Refuses an entry that is no string.
 ///
@@ -35,14 +35,14 @@ pub fn only_string(cx: &mut Cx<'_>, key: &Key<'_>, found: Option<Found>) -> Resu
 
 /// The key's string for a command that uses its value: counts as hit or miss, and as an access.
 #[inline]
-fn read(cx: &mut Cx<'_>, key: &Key<'_>) -> Result<Option<Found>, Error> {
+pub(super) fn read(cx: &mut Cx<'_>, key: &Key<'_>) -> Result<Option<Found>, Error> {
     let found = cx.data.read(key);
     only_string(cx, key, found)
 }
 
 /// The key's string for a command that changes it: neither hit nor miss.
 #[inline]
-fn find(cx: &mut Cx<'_>, key: &Key<'_>) -> Result<Option<Found>, Error> {
+pub(super) fn find(cx: &mut Cx<'_>, key: &Key<'_>) -> Result<Option<Found>, Error> {
     let found = cx.data.find(key);
     only_string(cx, key, found)
 }

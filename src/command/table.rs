@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
-    acl, client, cluster, config, connection, debug, docs, expire, flush, info, keyspace, latency, memory,
-    monitor, object, refused, scan, server, shutdown, slowlog, strings, txn,
+    acl, bitmap, client, cluster, config, connection, debug, docs, expire, flush, info, keyspace, latency,
+    memory, monitor, object, refused, scan, server, shutdown, slowlog, strings, txn,
 };
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -24,6 +24,10 @@ static FAMILIES: &[&[Spec]] = &[
     strings::edit::COMMANDS,
     strings::multi::COMMANDS,
     strings::lcs::COMMANDS,
+    bitmap::bit::COMMANDS,
+    bitmap::count::COMMANDS,
+    bitmap::op::COMMANDS,
+    bitmap::field::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     info::COMMANDS,

@@ -239,6 +239,11 @@ pub fn due_ms(slot: &[u8]) -> Option<u64> {
     }
 }
 
+/// Says that the string was edited in place.
+pub fn set_raw(slot: &mut [u8]) {
+    slot[0] |= RAW;
+}
+
 /// Whether the string was edited in place.
 pub fn is_raw(slot: &[u8]) -> bool {
     slot[0] & RAW != 0

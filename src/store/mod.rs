@@ -14,7 +14,7 @@
 //! watch     who is told of a change; hidden slots            feed     keys that changed in slots on the move
 //! departure slots that leave for another node                arrival  slots that come from one
 //! carry     an entry as it travels                        typed    values of all types in a database
-//! value     the types themselves
+//! value     the types themselves                       patch    changes within a string that keep its length
 //! ```
 
 pub mod arena;
@@ -37,6 +37,7 @@ mod model;
 #[cfg(test)]
 mod moving;
 pub mod object;
+mod patch;
 pub mod policy;
 mod prefetch;
 pub mod queues;

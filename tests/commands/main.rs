@@ -1,5 +1,6 @@
 //! Command families against a running server, a file for each, over RESP2 and RESP3.
 
+mod bitmaps;
 mod connection;
 mod expiry;
 mod flush;

@@ -104,7 +104,7 @@ fn check_length(cx: &mut Cx<'_>, before: usize, added: usize) -> Result<(), Erro
 
 /// Makes room for a string that grows by a gap: the room that was made for the request counted its own bytes, which say
 /// nothing of it. Refuses one that grows by more than all keys together may take.
-fn make_room(cx: &mut Cx<'_>, key: &Key<'_>, grows_bytes: usize) -> Result<(), Error> {
+pub fn make_room(cx: &mut Cx<'_>, key: &Key<'_>, grows_bytes: usize) -> Result<(), Error> {
     let limit_bytes = cx.hub.keyspace.limit_bytes();
     if limit_bytes > 0 && grows_bytes as u64 > limit_bytes {
         return Err(Error::OutOfMemory);
