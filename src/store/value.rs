@@ -6,6 +6,7 @@
 //!
 //! A type is added by its file, by [`Collection`] for it there, and by one line in `types!` below.
 
+pub mod list;
 pub mod listpack;
 pub mod stream;
 pub mod table;
@@ -336,7 +337,10 @@ macro_rules! types {
     };
 }
 
-types! {}
+types! {
+    /// A list.
+    List: list::List;
+}
 
 impl Value {
     /// The value as DUMP writes it, without version and checksum.

@@ -120,6 +120,31 @@ fn integer_text_len(value: i64) -> usize {
     digits + usize::from(value < 0)
 }
 
+/// A text that many elements are compared with: read as a number once.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    text: &'a [u8],
+    number: Option<i64>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Reads `text`.
+    #[inline]
+    pub fn of(text: &'a [u8]) -> Self {
+        let number = if text.len() <= INTEGER_TEXT_MAX { parse_i64(text) } else { None };
+        Self { text, number }
+    }
+
+    /// Whether the element has this text.
+    #[inline]
+    pub fn is(&self, element: Element<'_>) -> bool {
+        match element {
+            Element::Bytes(bytes) => bytes == self.text,
+            Element::Int(value) => self.number == Some(value),
+        }
+    }
+}
+
 /// Where an element begins: its offset in bytes. Good until the pack is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At(u32);
@@ -277,7 +302,7 @@ impl<'a> Pack<'a> {
     /// The first element at or behind `from` whose text is `wanted`, of every (`skip` + 1)th one.
     #[inline]
     pub fn find(self, from: At, wanted: &[u8], skip: usize) -> Option<At> {
-        let number = if wanted.len() <= INTEGER_TEXT_MAX { parse_i64(wanted) } else { None };
+        let wanted = Wanted::of(wanted);
         let end = self.end();
         let mut at = from.offset();
         let mut passing = 0;
@@ -289,11 +314,7 @@ impl<'a> Pack<'a> {
                 continue;
             }
             let (element, front) = read(rest)?;
-            let found = match element {
-                Element::Bytes(bytes) => bytes == wanted,
-                Element::Int(value) => number == Some(value),
-            };
-            if found {
+            if wanted.is(element) {
                 return Some(At::of(at));
             }
             passing = skip;

@@ -18,8 +18,12 @@ const FRONT_BYTES_MAX: usize = 9;
 /// A pack without elements.
 const EMPTY: [u8; HEADER_BYTES + 1] = [HEADER_BYTES as u8 + 1, 0, 0, 0, 0, 0, END];
 
+/// Smaller packs are moved for an element in front, instead of keeping room there.
+const FRONT_ROOM_MIN_BYTES: usize = 1024;
+/// Smaller allocations are not given back in part: they may serve one edit after another.
+const GIVE_BACK_MIN_BYTES: usize = 2048;
+
 /// A listpack that can be changed.
-#[derive(Clone)]
 pub struct PackBuf {
     bytes: Vec<u8>,
     /// Where the pack begins.
@@ -29,6 +33,12 @@ pub struct PackBuf {
 impl Default for PackBuf {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Clone for PackBuf {
+    fn clone(&self) -> Self {
+        Self::from_pack(self.as_pack())
     }
 }
 
@@ -345,18 +355,22 @@ impl PackBuf {
             if start >= more && (head_is_shorter || room_behind < more) {
                 self.bytes.copy_within(start..start + at, start - more);
                 self.start -= more as u32;
-            } else if room_behind >= more && !(head_is_shorter && at == HEADER_BYTES) {
+            } else if room_behind >= more && !(head_is_shorter && Self::keeps_room_in_front(at, len)) {
                 self.open_behind(at + removed, more);
             } else if start + room_behind >= more {
-                self.shift(head_is_shorter);
+                self.shift(head_is_shorter && Self::keeps_room_in_front(at, len));
                 return self.open(at, removed, added);
             } else {
-                self.grow(len + more, head_is_shorter);
+                self.grow(len + more, head_is_shorter && Self::keeps_room_in_front(at, len));
                 return self.open(at, removed, added);
             }
         }
         let from = self.start as usize + at;
         self.bytes.get_mut(from..from + added)
+    }
+
+    fn keeps_room_in_front(at: usize, len: usize) -> bool {
+        at == HEADER_BYTES && len >= FRONT_ROOM_MIN_BYTES
     }
 
     /// Moves what lies at `at` and behind towards the end by `more` bytes, for which there is room.
@@ -403,10 +417,16 @@ impl PackBuf {
 
     /// Gives memory back once less than half of it is used.
     fn give_back(&mut self) {
-        if size_class(self.bytes_len()) * 2 <= self.bytes.capacity() {
-            self.shift(false);
-            self.bytes.shrink_to(size_class(self.bytes.len()));
+        let capacity = self.bytes.capacity();
+        if capacity > GIVE_BACK_MIN_BYTES && size_class(self.bytes_len()) * 2 <= capacity {
+            self.shrink();
         }
+    }
+
+    /// Gives back what the pack does not need.
+    pub fn shrink(&mut self) {
+        self.shift(false);
+        self.bytes.shrink_to(size_class(self.bytes.len()));
     }
 
     /// Counts elements in or out, and writes the header.
