@@ -15,6 +15,7 @@ use crate::command::spec::category::CONNECTION;
 use crate::command::spec::flags::{ADMIN, Flags, LOADING, NOSCRIPT, STALE};
 use crate::command::spec::{Group, Spec};
 use crate::command::table;
+use crate::hub::blocked::Release;
 use crate::hub::clients::{Client, NO_COMMAND, PauseKind, flag};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -594,13 +595,15 @@ fn reply(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 }
 
 fn unblock(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
-    match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
-        None | Some(b"timeout" | b"error") => {}
+    let why = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
+        None | Some(b"timeout") => Release::Timeout,
+        Some(b"error") => Release::Error,
         Some(_) => return Err(Error::Fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
-    }
-    parse_i64(&args[2]).ok_or(Error::NotAnInteger)?;
-    // No command of this server waits, and who is held back by CLIENT PAUSE is not unblocked by this.
-    cx.reply.integer(0);
+    };
+    let id = parse_i64(&args[2]).ok_or(Error::NotAnInteger)?;
+    // Who is held back by CLIENT PAUSE is not unblocked by this.
+    let waiter = u64::try_from(id).ok().and_then(|id| cx.hub.blocked.of_client(id));
+    cx.reply.integer(i64::from(waiter.is_some_and(|waiter| waiter.release(why))));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! The data is a field of its own, so that a handler can write what it reads straight into the reply:
 //! `cx.reply.bulk(cx.data.db(&key).string(found))`. Handlers never lock, never wait and never see a socket.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -11,11 +12,13 @@ use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::base::slot::Slot;
 use crate::command::ahead::Ahead;
+use crate::command::blocking::Begun;
 use crate::command::session::Session;
 use crate::command::table::Entry;
 use crate::config::Config;
 use crate::config::store::ConfigReader;
 use crate::hub::Hub;
+use crate::hub::blocked::AwaitedKey;
 use crate::hub::events::Change;
 use crate::metrics::workers::WorkerStats;
 use crate::resp::reply::Reply;
@@ -53,6 +56,12 @@ pub struct WorkerState {
     pub leased: bool,
     /// Whether a command of the batch touched data.
     pub touched: bool,
+    /// How the request waits that is to wait: taken by whoever ran it.
+    pub waits: Option<Begun>,
+    /// Its row, and the slot of its keys.
+    pub waits_at: Option<(&'static Entry, Option<Slot>)>,
+    /// Keys that somebody waits for and that have changed.
+    pub changed_keys: VecDeque<AwaitedKey>,
     /// Monotonic ns at which the last command ended (or the batch began).
     pub last_ns: u64,
 }
@@ -71,6 +80,9 @@ impl WorkerLocal {
             clustered: hub.cluster.is_on(),
             leased: false,
             touched: false,
+            waits: None,
+            waits_at: None,
+            changed_keys: VecDeque::new(),
             last_ns: clock.mono_ns(),
             clock,
         };
@@ -128,6 +140,8 @@ pub struct Cx<'a> {
     pub slot: Option<Slot>,
     /// Its slot turned out to be held: it has done nothing and is tried again.
     pub held: bool,
+    /// It has found nothing and waits.
+    pub waits: Option<Begun>,
     /// Unix ms; the same for a whole batch, transaction or script.
     pub now_ms: u64,
 }
@@ -226,6 +240,15 @@ impl<'a> Data<'a> {
     /// Locks the shards whose bits are set.
     pub fn lock_set(&mut self, mask: u64) {
         self.locked = Locked::Many(self.keyspace.lock_set(mask));
+    }
+
+    /// Takes the keys out that somebody waits for and that have changed, in the order in which they did, shard by shard.
+    pub fn take_changed_keys(&mut self, into: &mut VecDeque<AwaitedKey>) {
+        match &mut self.locked {
+            Locked::None => {}
+            Locked::One(guard) => guard.take_changed_keys(into),
+            Locked::Many(guards) => guards.iter_mut().for_each(|guard| guard.take_changed_keys(into)),
+        }
     }
 
     /// Releases all locks.

@@ -5,6 +5,7 @@
 
 use crate::base::slot::Slot;
 use crate::command::ahead::Ahead;
+use crate::command::blocking::{self, Parked};
 use crate::command::context::{Cx, Data, WorkerLocal};
 use crate::command::keys;
 use crate::command::latency;
@@ -32,6 +33,8 @@ pub enum Progress {
     Done,
     /// Nothing happened: its slot is held, and it is to be tried again.
     Held,
+    /// It waits for a key (`WorkerState::waits` says how long): the request is done with, its reply comes later.
+    Waits,
     /// Nothing happened: the gateway is to have it run elsewhere, or everywhere. Whoever does so ends what CLIENT REPLY
     /// SKIP began.
     Away,
@@ -106,7 +109,16 @@ fn answer(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, ar
         reply.simple("QUEUED");
         return Progress::Done;
     }
-    run(worker, session, reply, Request { entry, args, slot })
+    let progress = run(worker, session, reply, Request { entry, args, slot });
+    if !worker.state.changed_keys.is_empty() {
+        let waits = worker.state.waits.take();
+        blocking::serve(worker);
+        worker.state.waits = waits;
+    }
+    if progress == Progress::Waits {
+        worker.state.waits_at = Some((entry, slot));
+    }
+    progress
 }
 
 /// A request that has passed the gates.
@@ -126,21 +138,41 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
     data.keeps_due = keeps_due(hub, entry, now_ms);
     data.wanted = hub.events.wanted();
     lock(&mut data, &mut state.ahead, entry, args);
-    let mut cx = Cx { hub, worker: state, session, reply, data, entry, slot, held: false, now_ms };
+    let mut cx =
+        Cx { hub, worker: state, session, reply, data, entry, slot, held: false, waits: None, now_ms };
     // EXEC takes its locks itself, and asks then.
     let admitted = if txn::is_exec(entry) { Ok(()) } else { still_here(&mut cx) };
     let outcome = admitted.and_then(|()| call(&mut cx, entry, args));
     if !cx.data.changes.is_empty() {
         cx.hub.events.publish(&cx.data.changes);
     }
+    if cx.hub.blocked.any() {
+        cx.data.take_changed_keys(&mut cx.worker.changed_keys);
+    }
+    // A key of another type than it waits for has nothing for whoever waits.
+    let is_strange = cx.session.is_served && outcome == Err(Error::WrongType);
+    let waits_on = is_strange && !blocking::has_right_type(&mut cx, &blocking::keys_of(entry, args));
     cx.data.unlock();
     if cx.held {
         return Progress::Held;
+    }
+    if waits_on || cx.waits.is_some() {
+        cx.worker.waits = cx.waits.take();
+        return Progress::Waits;
     }
     finish(&mut cx, entry, args, began_ns, outcome);
     let Data { hits, misses, dirty, .. } = cx.data;
     count_keys(&cx.worker.stats, hits, misses, dirty);
     Progress::Done
+}
+
+/// Runs the request of a client that waits, again; whether it was answered.
+pub fn again(worker: &mut WorkerLocal, parked: &mut Parked) -> bool {
+    let Parked { session, reply, args, entry, slot, .. } = parked;
+    let request = Request { entry, args: args.as_args(), slot: *slot };
+    let progress = run(worker, session, reply, request);
+    worker.state.waits = None;
+    progress == Progress::Done
 }
 
 /// Asks again, under the locks, whether the command's slot is served here.

@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod ahead;
 pub mod bitmap;
+pub mod blocking;
 pub mod client;
 pub mod cluster;
 pub mod config;

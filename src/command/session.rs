@@ -78,6 +78,10 @@ pub struct Session {
     pub side: Side,
     /// The slot whose keys the gateway watches for it at another node.
     pub watched_away: Option<Slot>,
+    /// A blocking command is run again for it, by whoever changed a key.
+    pub is_served: bool,
+    /// Its place in the queues of a blocking command that it has to try again, and when that ends (Unix ms).
+    pub place_kept: Option<(u64, Option<u64>)>,
     /// Raised by whoever changes a watched key.
     pub watch_flag: Arc<AtomicBool>,
 }
@@ -98,6 +102,8 @@ impl Session {
             gateway: false,
             side: Side::Inside,
             watched_away: None,
+            is_served: false,
+            place_kept: None,
             watch_flag: Arc::new(AtomicBool::new(false)),
         }
     }

@@ -1,6 +1,7 @@
 //! Layer 3: services shared by all connections, one file each; no sockets and no commands.
 
 pub mod baseline;
+pub mod blocked;
 pub mod clients;
 pub mod cluster;
 pub mod errors;
@@ -28,6 +29,8 @@ pub struct Hub {
     pub cluster: cluster::Cluster,
     /// Connected clients.
     pub clients: clients::Clients,
+    /// Clients that wait in blocking commands.
+    pub blocked: blocked::Blocked,
     /// Who hears of what happens to keys.
     pub events: events::Events,
     /// Error replies by code.

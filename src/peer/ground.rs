@@ -103,6 +103,7 @@ impl Ground {
         drop(state);
         self.installed.send_replace(table.stamp());
         self.hub.cluster.release();
+        self.hub.blocked.try_again();
     }
 
     /// Slots whose keys here are no longer those of their ownership.
@@ -189,6 +190,7 @@ impl Ground {
             self.hub.cluster.routes.serve(&gained);
             drop(state);
             self.hub.cluster.release();
+            self.hub.blocked.try_again();
         }
         more
     }
@@ -216,6 +218,7 @@ impl Ground {
         self.hub.cluster.routes.serve(&gained);
         drop(state);
         self.hub.cluster.release();
+        self.hub.blocked.try_again();
     }
 
     /// Makes way for slots that are to arrive by a move, and says which; nothing if the table in force has no such move

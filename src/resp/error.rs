@@ -68,6 +68,8 @@ errors! {
     IncrementNotFinite => "ERR increment would produce NaN or Infinity",
     TimeoutNotAFloat => "ERR timeout is not a float or out of range",
     TimeoutNotAnInteger => "ERR timeout is not an integer or out of range",
+    TimeoutOutOfRange => "ERR timeout is out of range",
+    Unblocked => "UNBLOCKED client unblocked via CLIENT UNBLOCK",
     TimeoutNegative => "ERR timeout is negative",
     InvalidCursor => "ERR invalid cursor",
     SameObject => "ERR source and destination objects are the same",

@@ -9,6 +9,8 @@
 //! input is taken in only up to [`INPUT_BACKLOG_BYTES`]; beyond that the peer's own writes block. A client that never
 //! reads therefore costs those two bounds and one reply. `client-query-buffer-limit` bounds an unfinished request.
 
+mod waiting;
+
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::mem;
@@ -39,6 +41,7 @@ use crate::server::gateway::{Means, Passage};
 use crate::server::listener::Entrance;
 use crate::server::stream::Stream;
 use crate::server::worker::{Desk, Tenure};
+use waiting::Waiting;
 
 /// The task that serves one client; completes when the connection is to be closed.
 pub struct Connection {
@@ -60,6 +63,8 @@ pub struct Connection {
     ended: bool,
     /// Set while CLIENT PAUSE holds the next request back.
     pause: Option<Pin<Box<Sleep>>>,
+    /// Set while the client waits in a blocking command.
+    waiting: Option<Waiting>,
     waker: Option<Waker>,
     /// What a connection to the gateway awaits from other nodes.
     passage: Option<Box<Passage>>,
@@ -120,6 +125,7 @@ impl Future for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.abandon_wait();
         txn::discard(&self.tenure.post.hub, &mut self.session);
     }
 }
@@ -143,6 +149,7 @@ impl Connection {
             draining: false,
             ended: false,
             pause: None,
+            waiting: None,
             waker: None,
             passage: None,
             tenure,
@@ -187,6 +194,9 @@ impl Connection {
             // Reads on, to notice when the peer leaves.
             let leaves = self.is_draining() || self.ended;
             return if leaves { Next::End } else { self.take_in(cx, desk, turn, INPUT_BACKLOG_BYTES) };
+        }
+        if self.waiting.is_some() {
+            return self.wait_on(cx, desk, turn);
         }
         if self.passage.as_ref().is_some_and(|passage| passage.is_stalled()) {
             return self.take_in(cx, desk, turn, INPUT_BACKLOG_BYTES);
@@ -435,7 +445,7 @@ impl Connection {
         // The first request is executed at once; what lies behind it is a pipeline, and worth a look ahead.
         let mut looked = 1;
         worker.state.ahead.forget();
-        while at < input.len() && turn.requests > 0 && self.phase == Phase::Open {
+        while at < input.len() && turn.requests > 0 && self.phase == Phase::Open && self.waiting.is_none() {
             if at >= looked {
                 looked = at + worker.state.ahead.look(&worker.hub.keyspace, self.session.db, &input[at..]);
             }
@@ -516,6 +526,11 @@ impl Connection {
         }
         match (execute(worker, &mut self.session, reply, args), &mut self.passage) {
             (Progress::Done, None) => {}
+            (Progress::Waits, _) => {
+                let args = args.to_owned();
+                self.sit_down(worker, reply, args);
+                return true;
+            }
             (Progress::Done, Some(passage)) => passage.ran_here(&self.session),
             (Progress::Away, Some(passage)) => {
                 let raw = (input[0] == b'*').then(|| &input[..length]);

@@ -95,6 +95,15 @@ impl Shard {
         self.dbs[number].as_deref()
     }
 
+    /// Takes the keys out that somebody waits for ([`Db::await_key`]) and that have changed, with their databases.
+    pub fn take_changed_keys(&mut self, into: &mut impl Extend<(usize, Box<[u8]>)>) {
+        for (number, db) in self.dbs.iter_mut().enumerate() {
+            if let Some(db) = db {
+                into.extend(db.take_changed_keys().into_iter().map(|key| (number, key)));
+            }
+        }
+    }
+
     /// Databases that were written to, to be changed.
     fn dbs_mut(&mut self) -> impl Iterator<Item = &mut Box<Db>> {
         self.touched = u16::MAX;

@@ -1,6 +1,6 @@
 //! Who is told when a key of a database changes, and which of its slots are not shown.
 //!
-//! Transactions watch keys; movers of slots keep feeds of what changed in them ([`super::feed`]); slots that arrive from
+//! Transactions watch keys; blocked clients wait for them; movers of slots keep feeds of what changed in them ([`super::feed`]); slots that arrive from
 //! another node are hidden until they are owned. All of it hangs on one pointer in [`Db`], which is null while there is
 //! nothing of the kind: a change then costs one test.
 //!
@@ -44,6 +44,9 @@ impl State {
 pub(super) struct Attention {
     /// The flags to raise when a key changes.
     watched: HashMap<Box<[u8]>, Vec<Arc<AtomicBool>>, RandomState>,
+    /// Keys that blocked clients wait for, with their number; those of them that changed, each once, in order.
+    awaited: HashMap<Box<[u8]>, usize, RandomState>,
+    changed: Vec<Box<[u8]>>,
     /// One byte a slot, see [`HIDDEN`]; empty while there is neither feed nor hidden slot.
     roles: Vec<u8>,
     feeds: [Option<Box<Feed>>; FEEDS_MAX],
@@ -57,7 +60,10 @@ pub(super) struct Attention {
 
 impl Attention {
     fn is_idle(&self) -> bool {
-        self.watched.is_empty() && self.hidden.is_empty() && self.feeds.iter().all(Option::is_none)
+        self.watched.is_empty()
+            && self.awaited.is_empty()
+            && self.hidden.is_empty()
+            && self.feeds.iter().all(Option::is_none)
     }
 
     fn role(&self, slot: u32) -> u8 {
@@ -80,6 +86,9 @@ impl Attention {
     fn note(&mut self, slot: u32, key: &[u8], before: State, after: State) -> bool {
         if let Some(flags) = self.watched.get(key) {
             flags.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
+        }
+        if self.awaited.contains_key(key) && self.changed.iter().all(|known| **known != *key) {
+            self.changed.push(key.into());
         }
         let role = self.role(slot);
         if role & HIDDEN != 0
@@ -144,6 +153,28 @@ impl Db {
         }
     }
 
+    /// Notes that somebody waits for a key: whenever it changes, [`Db::take_changed_keys`] tells.
+    pub fn await_key(&mut self, key: &[u8]) {
+        *self.attention().awaited.entry(key.into()).or_default() += 1;
+    }
+
+    /// Notes that one fewer waits for a key.
+    pub fn release_key(&mut self, key: &[u8]) {
+        let Some(attention) = &mut self.attention else { return };
+        let Some(count) = attention.awaited.get_mut(key) else { return };
+        *count -= 1;
+        if *count == 0 {
+            attention.awaited.remove(key);
+            attention.changed.retain(|known| **known != *key);
+            self.relax();
+        }
+    }
+
+    /// The keys that somebody waits for and that have changed since they were last taken.
+    pub fn take_changed_keys(&mut self) -> Vec<Box<[u8]>> {
+        self.attention.as_mut().map_or_else(Vec::new, |attention| std::mem::take(&mut attention.changed))
+    }
+
     /// What a database that takes this one's place takes over.
     pub(super) fn take_attention(&mut self) -> Option<Box<Attention>> {
         self.attention.take()
@@ -159,6 +190,10 @@ impl Db {
                 flags.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
             }
         }
+        let Attention { awaited, changed, .. } = &mut *taken;
+        changed.extend(
+            awaited.keys().filter(|key| self.peek(&self.layout.key(key)).is_some_and(lives)).cloned(),
+        );
         let empty = self.index.entries() == 0;
         taken.feeds.iter_mut().flatten().for_each(|feed| if empty { feed.flush() } else { feed.replace() });
         taken.disturbances += u64::from(!taken.hidden.is_empty());
