@@ -8,6 +8,8 @@
 
 pub mod list;
 pub mod listpack;
+pub mod ranked;
+pub mod sorted;
 pub mod stream;
 pub mod table;
 pub mod text;
@@ -340,6 +342,8 @@ macro_rules! types {
 types! {
     /// A list.
     List: list::List;
+    /// A sorted set.
+    SortedSet: sorted::SortedSet;
 }
 
 impl Value {
