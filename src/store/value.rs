@@ -6,6 +6,7 @@
 //!
 //! A type is added by its file, by [`Collection`] for it there, and by one line in `types!` below.
 
+pub mod hash;
 pub mod list;
 pub mod listpack;
 pub mod ranked;
@@ -344,6 +345,8 @@ types! {
     List: list::List;
     /// A sorted set.
     SortedSet: sorted::SortedSet;
+    /// A hash.
+    Hash: hash::Hash;
 }
 
 impl Value {
