@@ -15,6 +15,7 @@ use crate::config::store::ConfigStore;
 use crate::hub::Hub;
 use crate::hub::clients::Clients;
 use crate::hub::cluster::Cluster;
+use crate::hub::events::Events;
 use crate::metrics::allocator;
 use crate::metrics::workers::WorkerStats;
 use crate::server::http::Http;
@@ -60,7 +61,9 @@ pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hu
     let layout = Layout::new(config.shard_count().ilog2());
     let policy = policy_of(config.maxmemory_policy);
     let keyspace = Arc::new(Keyspace::new(layout, policy, config.maxmemory.bytes(), rng.next_u64()));
-    follow_changes(&store, &keyspace);
+    let events = Arc::new(Events::default());
+    events.ask_for(&keyspace, config.notify_keyspace_events);
+    follow_changes(&store, &keyspace, &events);
     let commands = table::count();
     Arc::new(Hub {
         config: store,
@@ -73,7 +76,7 @@ pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hu
         slowlog: Default::default(),
         latency: Default::default(),
         orders: Default::default(),
-        events: Default::default(),
+        events,
         blocked: Default::default(),
         workers: (0..config.worker_count()).map(|_| Arc::new(WorkerStats::new(commands))).collect(),
         started_ms: clock.wall_ms(),
@@ -82,14 +85,17 @@ pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hu
     })
 }
 
-fn follow_changes(store: &ConfigStore, keyspace: &Arc<Keyspace>) {
-    let keyspace = Arc::clone(keyspace);
+fn follow_changes(store: &ConfigStore, keyspace: &Arc<Keyspace>, events: &Arc<Events>) {
+    let (keyspace, events) = (Arc::clone(keyspace), Arc::clone(events));
     store.on_change(Box::new(move |before: &Config, after: &Config| {
         if before.maxmemory != after.maxmemory {
             keyspace.set_limit_bytes(after.maxmemory.bytes());
         }
         if before.maxmemory_policy != after.maxmemory_policy {
             keyspace.set_policy(policy_of(after.maxmemory_policy));
+        }
+        if before.notify_keyspace_events != after.notify_keyspace_events {
+            events.ask_for(&keyspace, after.notify_keyspace_events);
         }
         Ok(())
     }));

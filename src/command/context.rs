@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::config::store::ConfigReader;
 use crate::hub::Hub;
 use crate::hub::blocked::AwaitedKey;
-use crate::hub::events::Change;
+use crate::hub::events::{Change, Class};
 use crate::metrics::workers::WorkerStats;
 use crate::resp::reply::Reply;
 use crate::store::db::{Db, Found, Removals};
@@ -244,10 +244,15 @@ impl<'a> Data<'a> {
 
     /// Takes the keys out that somebody waits for and that have changed, in the order in which they did, shard by shard.
     pub fn take_changed_keys(&mut self, into: &mut VecDeque<AwaitedKey>) {
+        self.each_locked(|shard| shard.take_changed_keys(into));
+    }
+
+    /// Calls `visit` with the shards that are locked, ascending.
+    pub(super) fn each_locked(&mut self, mut visit: impl FnMut(&mut Shard)) {
         match &mut self.locked {
             Locked::None => {}
-            Locked::One(guard) => guard.take_changed_keys(into),
-            Locked::Many(guards) => guards.iter_mut().for_each(|guard| guard.take_changed_keys(into)),
+            Locked::One(guard) => visit(guard),
+            Locked::Many(guards) => guards.iter_mut().for_each(|guard| visit(guard)),
         }
     }
 
@@ -325,7 +330,10 @@ impl<'a> Data<'a> {
                 }
                 self.hits += 1;
             }
-            None => self.misses += 1,
+            None => {
+                self.misses += 1;
+                self.event(Class::Miss, "keymiss", key.bytes);
+            }
         }
         found
     }

@@ -143,8 +143,9 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
     // EXEC takes its locks itself, and asks then.
     let admitted = if txn::is_exec(entry) { Ok(()) } else { still_here(&mut cx) };
     let outcome = admitted.and_then(|()| call(&mut cx, entry, args));
-    if !cx.data.changes.is_empty() {
-        cx.hub.events.publish(&cx.data.changes);
+    if cx.data.wanted != 0 {
+        let changes = cx.data.take_changes();
+        cx.hub.events.publish(&changes);
     }
     if cx.hub.blocked.any() {
         cx.data.take_changed_keys(&mut cx.worker.changed_keys);

@@ -8,6 +8,7 @@ use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{FAST, READONLY, WRITE};
 use crate::command::spec::key_spec::{ACCESS, KeySpec, RO, RW, UPDATE};
 use crate::command::spec::{Group, Handler, Spec};
+use crate::hub::events::Class;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
@@ -200,11 +201,14 @@ fn set_due(
         cx.reply.integer(0);
         return Ok(());
     }
-    if due_ms <= cx.now_ms as i64 {
+    let event = if due_ms <= cx.now_ms as i64 {
         db.remove(key.hashed, found);
+        "del"
     } else {
         db.set_due(&key, found, Some(due_ms as u64)).map_err(|_| Error::OutOfMemory)?;
-    }
+        "expire"
+    };
+    cx.data.event(Class::Generic, event, key.bytes);
     cx.data.dirty += 1;
     cx.reply.integer(1);
     Ok(())
@@ -247,6 +251,7 @@ fn persist(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
         return Ok(());
     };
     db.set_due(&key, found, None).map_err(|_| Error::OutOfMemory)?;
+    cx.data.event(Class::Generic, "persist", key.bytes);
     cx.data.dirty += 1;
     cx.reply.integer(1);
     Ok(())

@@ -8,6 +8,7 @@ use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{DENYOOM, FAST, READONLY, WRITE};
 use crate::command::spec::key_spec::{ACCESS, DELETE, INSERT, KeySpec, OW, RM, RO, RW, UPDATE};
 use crate::command::spec::{Group, Handler, Spec};
+use crate::hub::events::Class;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
@@ -138,6 +139,7 @@ fn del(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
         let key = cx.data.key(bytes);
         if let Some(found) = cx.data.find(&key) {
             cx.data.db(&key).remove(key.hashed, found);
+            cx.data.event(Class::Generic, "del", bytes);
             removed += 1;
         }
     }
@@ -205,6 +207,8 @@ fn move_value(cx: &mut Cx<'_>, args: Args<'_>, replace: bool) -> Result<bool, Er
     let carried = cx.data.db(&from).carry_off(&from, found);
     let target = cx.data.find(&to);
     cx.data.db(&to).settle(&to, target, carried, cx.now_ms).map_err(|_| Error::OutOfMemory)?;
+    cx.data.event(Class::Generic, "rename_from", from.bytes);
+    cx.data.event(Class::Generic, "rename_to", to.bytes);
     cx.data.dirty += 1;
     Ok(true)
 }
@@ -246,6 +250,7 @@ fn copy(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     }
     let db = cx.data.db_numbered(&to, to_db);
     db.settle(&to, target, carried, cx.now_ms).map_err(|_| Error::OutOfMemory)?;
+    cx.data.event_in(to_db, Class::Generic, "copy_to", to.bytes);
     cx.data.dirty += 1;
     cx.reply.integer(1);
     Ok(())
@@ -269,6 +274,8 @@ fn move_to_db(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let carried = cx.data.db(&key).carry_off(&key, found);
     let db = cx.data.db_numbered(&key, to_db);
     db.settle(&key, None, carried, cx.now_ms).map_err(|_| Error::OutOfMemory)?;
+    cx.data.event(Class::Generic, "move_from", key.bytes);
+    cx.data.event_in(to_db, Class::Generic, "move_to", key.bytes);
     cx.data.dirty += 1;
     cx.reply.integer(1);
     Ok(())

@@ -5,6 +5,7 @@
 
 use crate::command::context::Cx;
 use crate::command::spec::key_spec::KeySpec;
+use crate::hub::events::Class;
 use crate::resp::error::Error;
 use crate::resp::reply::Reply;
 use crate::store::db::{Db, Due, Found, NewString};
@@ -59,23 +60,35 @@ fn write_value(reply: &mut Reply, db: &Db, found: Option<Found>) {
     }
 }
 
-/// Stores a new value under a key and counts the change; one that is due already leaves no entry.
+/// Stores a new value under a key, counts the change and tells of it as `event`; one that is due already leaves no entry.
 ///
 /// # Errors
 /// `OOM` where the store has no room left for entries; nothing is changed then.
 #[inline]
-fn store(cx: &mut Cx<'_>, key: &Key<'_>, found: Option<Found>, value: &[u8], due: Due) -> Result<(), Error> {
+fn store(
+    cx: &mut Cx<'_>,
+    key: &Key<'_>,
+    found: Option<Found>,
+    (value, event): (&[u8], &'static str),
+    due: Due,
+) -> Result<(), Error> {
     let now_ms = cx.now_ms;
     let db = cx.data.db(key);
     match due {
         Due::At(due_ms) if due_ms <= now_ms => {
             if let Some(found) = found {
                 db.remove(key.hashed, found);
+                cx.data.event(Class::Generic, "del", key.bytes);
             }
         }
-        _ => db
-            .set_string(key, found, NewString { bytes: value, raw: false }, due, now_ms)
-            .map_err(|_| Error::OutOfMemory)?,
+        _ => {
+            db.set_string(key, found, NewString { bytes: value, raw: false }, due, now_ms)
+                .map_err(|_| Error::OutOfMemory)?;
+            cx.data.event(Class::String, event, key.bytes);
+            if matches!(due, Due::At(_)) {
+                cx.data.event(Class::Generic, "expire", key.bytes);
+            }
+        }
     }
     cx.data.dirty += 1;
     Ok(())

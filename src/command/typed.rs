@@ -6,7 +6,7 @@
 
 use crate::command::context::{Cx, Data};
 use crate::config::Config;
-use crate::hub::events::{Change, Class};
+use crate::hub::events::{self, Change, Class};
 use crate::resp::error::Error;
 use crate::store::db::Due;
 use crate::store::key::Key;
@@ -109,6 +109,23 @@ impl Data<'_> {
         if self.wanted & class as u32 != 0 {
             self.changes.push(Change { class, event, db, key: key.into() });
         }
+    }
+
+    /// Everything that happened to keys, what the store did first; nothing where nobody listens.
+    pub(super) fn take_changes(&mut self) -> Vec<Change> {
+        if self.wanted & events::FROM_STORE == 0 {
+            return std::mem::take(&mut self.changes);
+        }
+        let mut told = Vec::new();
+        self.each_locked(|shard| told.extend(shard.take_told()));
+        let mut all: Vec<Change> =
+            told.into_iter().map(Change::from).filter(|change| self.wants(change)).collect();
+        all.append(&mut self.changes);
+        all
+    }
+
+    fn wants(&self, change: &Change) -> bool {
+        self.wanted & change.class as u32 != 0
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::base::lock::RwLock;
 use crate::config::choices::KeyspaceEvents;
+use crate::store::keyspace::Keyspace;
+use crate::store::told::{Telling, Told};
 
 /// The classes of `notify-keyspace-events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,20 @@ pub struct Change {
     pub key: Box<[u8]>,
 }
 
+impl From<(usize, Telling)> for Change {
+    fn from((db, (told, key)): (usize, Telling)) -> Self {
+        let (class, event) = match told {
+            Told::New => (Class::New, "new"),
+            Told::Expired => (Class::Expired, "expired"),
+            Told::Evicted => (Class::Evicted, "evicted"),
+        };
+        Self { class, event, db, key }
+    }
+}
+
+/// Classes of what the store tells by itself.
+pub const FROM_STORE: u32 = Class::New as u32 | Class::Expired as u32 | Class::Evicted as u32;
+
 /// One that listens.
 pub type Listener = Box<dyn Fn(&Change) + Send + Sync>;
 
@@ -70,17 +86,32 @@ impl Events {
     }
 
     /// Takes over `notify-keyspace-events`.
-    pub fn ask_for(&self, events: KeyspaceEvents) {
-        let listeners = self.listeners.read();
+    pub fn ask_for(&self, keyspace: &Keyspace, events: KeyspaceEvents) {
         self.asked.store(events.0, Ordering::Relaxed);
-        self.wanted.store(if listeners.is_empty() { 0 } else { events.0 }, Ordering::Relaxed);
+        self.want(keyspace, !self.listeners.read().is_empty());
     }
 
     /// Has a listener told of everything that is asked for from now on.
-    pub fn listen(&self, listener: Listener) {
-        let mut listeners = self.listeners.write();
-        listeners.push(listener);
-        self.wanted.store(self.asked.load(Ordering::Relaxed), Ordering::Relaxed);
+    pub fn listen(&self, keyspace: &Keyspace, listener: Listener) {
+        self.listeners.write().push(listener);
+        self.want(keyspace, true);
+    }
+
+    fn want(&self, keyspace: &Keyspace, is_heard: bool) {
+        let wanted = if is_heard { self.asked.load(Ordering::Relaxed) } else { 0 };
+        let before = self.wanted.swap(wanted, Ordering::Relaxed);
+        if (before ^ wanted) & FROM_STORE != 0 {
+            keyspace.set_telling(wanted & FROM_STORE != 0);
+        }
+    }
+
+    /// Tells the listeners what the store did while no command was at work.
+    pub fn publish_told(&self, keyspace: &Keyspace) {
+        let wanted = self.wanted();
+        let changes: Vec<Change> = keyspace.take_told().into_iter().map(Change::from).collect();
+        let wanted: Vec<Change> =
+            changes.into_iter().filter(|change| wanted & change.class as u32 != 0).collect();
+        self.publish(&wanted);
     }
 
     /// Tells the listeners.

@@ -32,7 +32,7 @@ pub struct Hub {
     /// Clients that wait in blocking commands.
     pub blocked: blocked::Blocked,
     /// Who hears of what happens to keys.
-    pub events: events::Events,
+    pub events: Arc<events::Events>,
     /// Error replies by code.
     pub errors: errors::ErrorCounts,
     /// What CONFIG RESETSTAT forgets.

@@ -169,6 +169,9 @@ async fn tick(post: Rc<Post>) {
         let clock = || post.hub.clock.mono_ns();
         let may_remove = || post.hub.clients.paused(now_ms).is_none();
         let rest_ms = ticker.tick(&post.hub.keyspace, now_ms, clock, may_remove);
+        if post.hub.keyspace.has_told() {
+            post.hub.events.publish_told(&post.hub.keyspace);
+        }
         let took_ns = post.hub.clock.mono_ns().saturating_sub(began_ns);
         let threshold_ms = post.hub.config.load().latency_monitor_threshold;
         post.hub.latency.note("expire-cycle", threshold_ms, took_ns, now_ms);

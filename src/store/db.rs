@@ -18,6 +18,7 @@ use super::object::{Object, Objects};
 use super::policy::Policy;
 use super::prefetch;
 use super::queues::Queues;
+use super::told::Told;
 use super::value::Value;
 use super::watch::{Attention, State};
 use crate::base::slot::slot_of;
@@ -197,6 +198,7 @@ impl Db {
     /// Counts an entry that is removed because it is due; in a hidden slot its owner counts it.
     pub(super) fn count_expired(&mut self, hashed: Hashed) {
         self.removals.expired += u64::from(!self.is_hidden(hashed.slot));
+        self.because(Told::Expired);
     }
 
     /// Notes an access to an entry: frequency and access clock.

@@ -21,6 +21,7 @@ use super::index::Hashed;
 use super::key::Layout;
 use super::object::{BACKGROUND_DROP_BYTES, Object};
 use super::policy::Policy;
+use super::told::ToldKeys;
 use crate::base::limits::{DATABASES_MAX, SHARDS_MAX};
 use crate::base::lock::{Mutex, MutexGuard};
 use crate::base::rng::Rng;
@@ -48,11 +49,13 @@ const PUBLISHED_BYTES: i64 = 1024;
 /// One shard: the same slots of every database.
 #[derive(Debug)]
 pub struct Shard {
-    dbs: [Option<Box<Db>>; DATABASES_MAX],
+    pub(super) dbs: [Option<Box<Db>>; DATABASES_MAX],
     layout: Layout,
     policy: Policy,
     rng: Rng,
     removals: Removals,
+    /// Whether its databases note what is to be told ([`super::told`]).
+    pub(super) tells: bool,
     /// One bit a database that was handed out to be changed since the lock was taken.
     touched: u16,
     /// Change of what is held that was not published yet.
@@ -69,6 +72,7 @@ impl Shard {
             policy,
             rng: Rng::seeded(seed),
             removals: Removals::default(),
+            tells: false,
             touched: 0,
             pending: Used::default(),
         }
@@ -77,9 +81,15 @@ impl Shard {
     /// A database's part in this shard, made when it is first asked for.
     #[inline]
     pub fn db(&mut self, number: usize) -> &mut Db {
-        let Self { dbs, layout, policy, touched, .. } = self;
+        let Self { dbs, layout, policy, touched, tells, .. } = self;
         *touched |= 1 << number;
-        dbs[number].get_or_insert_with(|| Box::new(Db::new(layout.clone(), *policy)))
+        dbs[number].get_or_insert_with(|| {
+            let mut db = Box::new(Db::new(layout.clone(), *policy));
+            if *tells {
+                db.set_telling(true);
+            }
+            db
+        })
     }
 
     /// A database's part if it was ever written to.
@@ -105,7 +115,7 @@ impl Shard {
     }
 
     /// Databases that were written to, to be changed.
-    fn dbs_mut(&mut self) -> impl Iterator<Item = &mut Box<Db>> {
+    pub(super) fn dbs_mut(&mut self) -> impl Iterator<Item = &mut Box<Db>> {
         self.touched = u16::MAX;
         self.dbs.iter_mut().flatten()
     }
@@ -247,6 +257,7 @@ pub struct Keyspace {
     dropper: SyncSender<Dropped>,
     /// Databases and objects that the background thread has not dropped yet.
     drops_pending: Arc<AtomicUsize>,
+    pub(super) told: ToldKeys,
 }
 
 /// There is no room and nothing may be evicted.
@@ -279,6 +290,7 @@ impl Keyspace {
             expires: AtomicBool::new(true),
             dropper: spawn_dropper(Arc::clone(&drops_pending)),
             drops_pending,
+            told: ToldKeys::default(),
         };
         for number in 0..keyspace.shards() {
             keyspace.lock(number).begin(0);
@@ -605,6 +617,10 @@ impl Guard<'_> {
     fn release_changed(&mut self) {
         let mut garbage = Vec::new();
         let delta = self.settle(&mut garbage);
+        if self.tells {
+            let told = self.take_told();
+            self.keyspace.told.keep(told);
+        }
         self.keyspace.publish(self.cell, delta, self.exact);
         self.shard = None;
         for object in garbage {

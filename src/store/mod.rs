@@ -13,6 +13,7 @@
 //! ghost     fingerprints of what was evicted
 //! watch     who is told of a change; hidden slots            feed     keys that changed in slots on the move
 //! departure slots that leave for another node                arrival  slots that come from one
+//! told      keys that were made, expired or evicted
 //! carry     an entry as it travels                        typed    values of all types in a database
 //! value     the types themselves                       patch    changes within a string that keep its length
 //! ```
@@ -44,6 +45,7 @@ pub mod queues;
 mod segment;
 pub mod sweep;
 pub mod tick;
+pub mod told;
 pub mod transfer;
 pub mod typed;
 pub mod usage;

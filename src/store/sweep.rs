@@ -9,6 +9,7 @@ use super::db::{Db, Found, footprint};
 use super::entry;
 use super::index::Hashed;
 use super::policy::Policy;
+use super::told::Told;
 use crate::base::rng::Rng;
 
 /// Entries that one slice of the queue rebuilding visits at most.
@@ -72,6 +73,7 @@ impl Db {
         let queue = entry::queue(self.arena.slot(handle));
         let bytes = self.footprint(handle);
         let (hashed, found) = self.found_at(handle)?;
+        self.because(Told::Evicted);
         self.remove(hashed, found);
         if !matches!(self.policy, Policy::AllkeysRandom | Policy::VolatileRandom | Policy::VolatileTtl) {
             self.queues.remember(queue, hashed.hash);

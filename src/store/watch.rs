@@ -17,6 +17,7 @@ use ahash::RandomState;
 
 use super::db::Db;
 use super::feed::{Changes, FEEDS_MAX, Feed, FeedId};
+use super::told::{Telling, Told};
 
 /// In a slot's byte: it is hidden. The bits below are its feed's number plus one.
 const HIDDEN: u8 = 1 << 7;
@@ -47,6 +48,10 @@ pub(super) struct Attention {
     /// Keys that blocked clients wait for, with their number; those of them that changed, each once, in order.
     awaited: HashMap<Box<[u8]>, usize, RandomState>,
     changed: Vec<Box<[u8]>>,
+    /// Whether keys that are made, expire or are evicted are noted; those that were; why the next one that goes does.
+    tells: bool,
+    told: Vec<Telling>,
+    cause: Option<Told>,
     /// One byte a slot, see [`HIDDEN`]; empty while there is neither feed nor hidden slot.
     roles: Vec<u8>,
     feeds: [Option<Box<Feed>>; FEEDS_MAX],
@@ -60,7 +65,8 @@ pub(super) struct Attention {
 
 impl Attention {
     fn is_idle(&self) -> bool {
-        self.watched.is_empty()
+        !self.tells
+            && self.watched.is_empty()
             && self.awaited.is_empty()
             && self.hidden.is_empty()
             && self.feeds.iter().all(Option::is_none)
@@ -90,6 +96,7 @@ impl Attention {
         if self.awaited.contains_key(key) && self.changed.iter().all(|known| **known != *key) {
             self.changed.push(key.into());
         }
+        let told = self.tells && self.tell(key, before, after);
         let role = self.role(slot);
         if role & HIDDEN != 0
             && let Some(due) = self.hidden.get_mut(&slot)
@@ -102,10 +109,23 @@ impl Attention {
             self.hidden_due = self.hidden_due + *due - due_before;
         }
         let feed = usize::from(role & !HIDDEN).checked_sub(1).and_then(|feed| self.feeds[feed].as_mut());
-        feed.is_some_and(|feed| {
+        told | feed.is_some_and(|feed| {
             feed.record(key);
             true
         })
+    }
+
+    /// Notes what is to be told of a change; whether anything is.
+    fn tell(&mut self, key: &[u8], before: State, after: State) -> bool {
+        let cause = self.cause.take();
+        let told = match (before, after) {
+            (State::Absent, State::Absent) => None,
+            (State::Absent, _) => Some(Told::New),
+            (_, State::Absent) => cause,
+            _ => None,
+        };
+        self.told.extend(told.map(|told| (told, key.into())));
+        told.is_some()
     }
 }
 
@@ -151,6 +171,26 @@ impl Db {
                 self.relax();
             }
         }
+    }
+
+    /// Has keys that are made, expire or are evicted noted from now on, or no longer.
+    pub fn set_telling(&mut self, on: bool) {
+        let attention = self.attention();
+        attention.tells = on;
+        attention.told.clear();
+        self.relax();
+    }
+
+    /// Says why the entry goes that is removed next.
+    pub(super) fn because(&mut self, cause: Told) {
+        if let Some(attention) = &mut self.attention {
+            attention.cause = Some(cause);
+        }
+    }
+
+    /// What there is to be told since it was last taken.
+    pub fn take_told(&mut self) -> Vec<Telling> {
+        self.attention.as_mut().map_or_else(Vec::new, |attention| std::mem::take(&mut attention.told))
     }
 
     /// Notes that somebody waits for a key: whenever it changes, [`Db::take_changed_keys`] tells.

@@ -10,6 +10,7 @@ use crate::command::spec::flags::{DENYOOM, FAST, WRITE};
 use crate::command::spec::key_spec::{INSERT, RW, UPDATE};
 use crate::command::spec::{Group, Spec};
 use crate::command::strings::{KEY, find, store};
+use crate::hub::events::Class;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
@@ -52,9 +53,9 @@ fn append(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let length = if let Some(found) = found {
         let present = cx.data.db(&key).string(found).len();
         check_length(cx, present, value.len())?;
-        edit(cx, &key, Some(found), |string| string.append(value))?
+        edit(cx, &key, Some(found), "append", |string| string.append(value))?
     } else {
-        store(cx, &key, None, value, Due::Never)?;
+        store(cx, &key, None, (value, "append"), Due::Never)?;
         value.len()
     };
     cx.reply.integer(length as i64);
@@ -77,7 +78,7 @@ fn setrange(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
             make_room(cx, &key, gap + value.len())?;
             found = find(cx, &key)?;
         }
-        edit(cx, &key, found, |string| string.write_at(offset, value))?
+        edit(cx, &key, found, "setrange", |string| string.write_at(offset, value))?
     };
     cx.reply.integer(length as i64);
     Ok(())
@@ -88,10 +89,12 @@ fn edit(
     cx: &mut Cx<'_>,
     key: &Key<'_>,
     found: Option<Found>,
+    event: &'static str,
     how: impl FnOnce(&mut dyn StringBuffer),
 ) -> Result<usize, Error> {
     let now_ms = cx.now_ms;
     let length = cx.data.db(key).edit_string(key, found, now_ms, how).map_err(|_| Error::OutOfMemory)?;
+    cx.data.event(Class::String, event, key.bytes);
     cx.data.dirty += 1;
     Ok(length)
 }

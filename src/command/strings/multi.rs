@@ -93,7 +93,7 @@ fn set_all(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     for at in (1..args.len()).step_by(2) {
         let key = cx.data.key(&args[at]);
         let found = cx.data.find(&key);
-        store(cx, &key, found, &args[at + 1], Due::Never)?;
+        store(cx, &key, found, (&args[at + 1], "set"), Due::Never)?;
     }
     Ok(())
 }

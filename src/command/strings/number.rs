@@ -11,6 +11,7 @@ use crate::command::spec::flags::{DENYOOM, FAST, WRITE};
 use crate::command::spec::key_spec::{ACCESS, RW, UPDATE};
 use crate::command::spec::{Group, Spec};
 use crate::command::strings::{KEY, find, store};
+use crate::hub::events::Class;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
@@ -106,9 +107,10 @@ fn add(cx: &mut Cx<'_>, key: &[u8], increment: i64) -> Result<(), Error> {
     // A string that was edited becomes a plain number, which overwriting would not make it.
     let overwritten = found.is_some_and(|found| !db.is_raw(found) && db.overwrite(&key, found, text, now_ms));
     if overwritten {
+        cx.data.event(Class::String, "incrby", key.bytes);
         cx.data.dirty += 1;
     } else {
-        store(cx, &key, found, text, Due::Keep)?;
+        store(cx, &key, found, (text, "incrby"), Due::Keep)?;
     }
     cx.reply.integer(sum);
     Ok(())
@@ -123,7 +125,7 @@ fn incrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
         AddError::NotAFloat => Error::NotAFloat,
         AddError::Infinite => Error::IncrementNotFinite,
     })?;
-    store(cx, &key, found, sum.as_bytes(), Due::Keep)?;
+    store(cx, &key, found, (sum.as_bytes(), "incrbyfloat"), Due::Keep)?;
     cx.reply.bulk_str(&sum);
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::command::spec::flags::{DENYOOM, FAST, WRITE};
 use crate::command::spec::key_spec::{ACCESS, DELETE, INSERT, KeyFlags, OW, RW, UPDATE, VARIABLE_FLAGS};
 use crate::command::spec::{Group, Spec};
 use crate::command::strings::{KEY, read, store, write_value};
+use crate::hub::events::Class;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
@@ -313,7 +314,7 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     }
     let key = cx.data.key(&args[1]);
     let found = cx.data.find(&key);
-    store(cx, &key, found, &args[2], Due::Never)?;
+    store(cx, &key, found, (&args[2], "set"), Due::Never)?;
     cx.reply.ok();
     Ok(())
 }
@@ -340,14 +341,14 @@ fn set_with_options(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     if !writes {
         return Ok(());
     }
-    store(cx, &key, found, &args[2], due).inspect_err(|_| cx.reply.truncate_to(mark))
+    store(cx, &key, found, (&args[2], "set"), due).inspect_err(|_| cx.reply.truncate_to(mark))
 }
 
 fn setnx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let key = cx.data.key(&args[1]);
     let found = cx.data.find(&key);
     if found.is_none() {
-        store(cx, &key, found, &args[2], Due::Never)?;
+        store(cx, &key, found, (&args[2], "set"), Due::Never)?;
     }
     cx.reply.integer(i64::from(found.is_none()));
     Ok(())
@@ -365,7 +366,7 @@ fn set_for(cx: &mut Cx<'_>, args: Args<'_>, unit: Unit, command: &'static str) -
     let due_ms = unit.due_ms(&args[2], cx.now_ms, command)?;
     let key = cx.data.key(&args[1]);
     let found = cx.data.find(&key);
-    store(cx, &key, found, &args[3], Due::At(due_ms))?;
+    store(cx, &key, found, (&args[3], "set"), Due::At(due_ms))?;
     cx.reply.ok();
     Ok(())
 }
@@ -375,7 +376,7 @@ fn getset(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let found = read(cx, &key)?;
     let mark = cx.reply.checkpoint();
     write_value(cx.reply, cx.data.db(&key), found);
-    store(cx, &key, found, &args[2], Due::Never).inspect_err(|_| cx.reply.truncate_to(mark))
+    store(cx, &key, found, (&args[2], "set"), Due::Never).inspect_err(|_| cx.reply.truncate_to(mark))
 }
 
 fn getdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
@@ -385,6 +386,7 @@ fn getdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     write_value(cx.reply, db, found);
     if let Some(found) = found {
         db.remove(key.hashed, found);
+        cx.data.event(Class::Generic, "del", key.bytes);
         cx.data.dirty += 1;
     }
     Ok(())
@@ -426,12 +428,18 @@ fn getex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     };
     let mark = cx.reply.checkpoint();
     write_value(cx.reply, db, Some(found));
-    if due_ms.is_some_and(|due_ms| due_ms <= now_ms) {
+    let event = if due_ms.is_some_and(|due_ms| due_ms <= now_ms) {
         db.remove(key.hashed, found);
+        "del"
     } else if db.set_due(&key, found, due_ms).is_err() {
         cx.reply.truncate_to(mark);
         return Err(Error::OutOfMemory);
-    }
+    } else if due_ms.is_some() {
+        "expire"
+    } else {
+        "persist"
+    };
+    cx.data.event(Class::Generic, event, key.bytes);
     cx.data.dirty += 1;
     Ok(())
 }
