@@ -6,6 +6,7 @@ pub mod bitmap;
 pub mod blocking;
 pub mod client;
 pub mod cluster;
+pub mod collection;
 pub mod config;
 pub mod connection;
 pub mod context;
