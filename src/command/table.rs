@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
-    acl, bitmap, client, cluster, config, connection, debug, docs, expire, flush, info, keyspace, latency,
-    memory, monitor, object, refused, scan, server, shutdown, slowlog, strings, txn,
+    acl, bitmap, client, cluster, config, connection, debug, docs, expire, flush, hyperloglog, info,
+    keyspace, latency, memory, monitor, object, refused, scan, server, shutdown, slowlog, strings, txn,
 };
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -28,6 +28,7 @@ static FAMILIES: &[&[Spec]] = &[
     bitmap::count::COMMANDS,
     bitmap::op::COMMANDS,
     bitmap::field::COMMANDS,
+    hyperloglog::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     info::COMMANDS,

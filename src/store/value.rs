@@ -7,6 +7,7 @@
 //! A type is added by its file, by [`Collection`] for it there, and by one line in `types!` below.
 
 pub mod hash;
+pub mod hll;
 pub mod list;
 pub mod listpack;
 pub mod ranked;

@@ -4,6 +4,7 @@ mod bitmaps;
 mod connection;
 mod expiry;
 mod flush;
+mod hyperloglog;
 mod introspect;
 mod keys;
 mod keyspace;
