@@ -16,6 +16,7 @@ use crate::command::execute;
 use crate::command::keys;
 use crate::command::session::Session;
 use crate::command::spec::Group;
+use crate::command::spec::flags::WRITE;
 use crate::command::table::Entry;
 use crate::hub::Hub;
 use crate::hub::blocked::{Awaited, Seat, Waiter};
@@ -215,7 +216,9 @@ pub fn has_right_type(cx: &mut Cx<'_>, keys: &[&[u8]]) -> bool {
     let wanted = match awaited_by(cx.entry) {
         Awaited::List => ValueType::List,
         Awaited::SortedSet => ValueType::SortedSet,
-        Awaited::Stream => return true,
+        // What is no stream any more has lost its groups: that is an answer.
+        Awaited::Stream if cx.entry.spec.has(WRITE) => return true,
+        Awaited::Stream => ValueType::Stream,
     };
     keys.iter().any(|name| {
         let key = cx.data.key(name);

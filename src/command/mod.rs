@@ -34,6 +34,7 @@ pub mod session;
 pub mod shutdown;
 pub mod slowlog;
 pub mod spec;
+pub mod stream;
 pub mod strings;
 pub mod table;
 pub mod txn;

@@ -11,7 +11,8 @@ use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
     acl, bitmap, client, cluster, config, connection, debug, docs, expire, flush, hyperloglog, info,
-    keyspace, latency, memory, monitor, object, refused, scan, server, shutdown, slowlog, strings, txn,
+    keyspace, latency, memory, monitor, object, refused, scan, server, shutdown, slowlog, stream, strings,
+    txn,
 };
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -29,6 +30,14 @@ static FAMILIES: &[&[Spec]] = &[
     bitmap::op::COMMANDS,
     bitmap::field::COMMANDS,
     hyperloglog::COMMANDS,
+    stream::add::COMMANDS,
+    stream::range::COMMANDS,
+    stream::remove::COMMANDS,
+    stream::read::COMMANDS,
+    stream::group::COMMANDS,
+    stream::pending::COMMANDS,
+    stream::claim::COMMANDS,
+    stream::info::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     info::COMMANDS,

@@ -348,6 +348,8 @@ types! {
     SortedSet: sorted::SortedSet;
     /// A hash.
     Hash: hash::Hash;
+    /// A stream.
+    Stream: Box<stream::Stream>;
 }
 
 impl Value {

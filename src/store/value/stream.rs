@@ -26,6 +26,7 @@ pub use log::{AddError, Log, Marks, NewId};
 pub use trim::{Keep, Trim};
 
 use crate::store::object::size_class;
+use crate::store::value::{Collection, Form, ValueType};
 use std::collections::BTreeMap;
 
 /// Elements of a tree's node at the filling that adding in ascending order leaves.
@@ -49,18 +50,13 @@ pub struct Stream {
 
 impl Stream {
     /// A stream without entries and groups.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { log: Log::new(), groups: BTreeMap::new(), groups_bytes: 0 }
     }
 
     /// A stream of these entries, without groups.
     pub fn from_log(log: Log) -> Self {
         Self { log, ..Self::default() }
-    }
-
-    /// What OBJECT ENCODING says of it.
-    pub fn encoding_name(&self) -> &'static str {
-        "stream"
     }
 
     /// Bytes that the allocator holds for everything in it.
@@ -162,6 +158,56 @@ impl Stream {
         let groups_bytes: usize =
             self.groups.iter().map(|(name, group)| size_class(name.len()) + group.heap_bytes()).sum();
         assert_eq!(groups_bytes, self.groups_bytes);
+    }
+}
+
+/// No packed bytes are a stream.
+static NOTHING: Stream = Stream::new();
+
+impl Collection for Box<Stream> {
+    type Ref<'a> = &'a Stream;
+    const TYPE: ValueType = ValueType::Stream;
+
+    /// Never: a stream stays without entries.
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        size_class(size_of::<Stream>()) + Stream::heap_bytes(self)
+    }
+
+    fn packed(&self) -> Option<(Form, &[u8])> {
+        None
+    }
+
+    fn into_packed(self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn from_packed(_: Form, _: Vec<u8>) -> Self {
+        Self::default()
+    }
+
+    fn check(_: Form, _: &[u8]) -> bool {
+        false
+    }
+
+    /// There is nothing packed.
+    fn shrink(&mut self) {}
+
+    #[inline]
+    fn reference(&self) -> &Stream {
+        self
+    }
+
+    fn packed_reference(_: Form, _: &[u8]) -> &Stream {
+        &NOTHING
+    }
+
+    fn encoding(_: &Stream) -> &'static str {
+        "stream"
     }
 }
 

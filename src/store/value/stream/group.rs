@@ -11,11 +11,11 @@ use crate::store::value::stream::tree_bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A consumer's number within its group. Good until the consumer is removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConsumerId(u32);
 
 /// A pending entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Nack {
     /// Unix ms of the last delivery.
     pub delivery_ms: u64,

@@ -64,6 +64,17 @@ pub struct Log {
 }
 
 impl Log {
+    /// No entries yet.
+    pub const fn new() -> Self {
+        let marks = Marks {
+            last_id: StreamId::MIN,
+            first_id: StreamId::MIN,
+            max_deleted_id: StreamId::MIN,
+            entries_added: 0,
+        };
+        Self { nodes: BTreeMap::new(), marks, length: 0, packs_bytes: 0 }
+    }
+
     /// Takes over nodes in ascending order; none if one of them is not what it should be, overlaps another, or lies
     /// behind `last_id`. The first identifier is found anew.
     pub fn from_nodes(nodes: impl IntoIterator<Item = (StreamId, PackBuf)>, marks: Marks) -> Option<Self> {
