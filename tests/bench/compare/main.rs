@@ -4,7 +4,7 @@
 //! cargo bench --bench compare                                   everything (about half an hour)
 //! cargo bench --bench compare -- --quick                        everything, small (a few minutes)
 //! cargo bench --bench compare -- throughput --rounds 3          one section: throughput, memory, missratio,
-//!                                                               growth, expiry, churn
+//!                                                               growth, expiry, churn, types
 //! cargo bench --bench compare -- memory --systems larder,redis  only these systems
 //! ```
 //! It needs two cores, `taskset` and `setpriv` (util-linux), and about 3 GB of memory; peers that are installed
@@ -29,6 +29,7 @@ mod system;
 mod throughput;
 #[path = "../traces.rs"]
 mod traces;
+mod types;
 mod wire;
 
 use std::{io, process::ExitCode};
@@ -46,6 +47,7 @@ enum Section {
     Growth,
     Expiry,
     Churn,
+    Types,
 }
 
 /// Compare Larder with other servers on this machine.
@@ -60,7 +62,7 @@ pub struct Options {
     /// Rounds of the throughput section
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
-    /// Only these workloads of the throughput section
+    /// Only these workloads of the throughput section, or commands of the types section
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<String>,
     /// Seconds of each throughput run
@@ -108,6 +110,7 @@ fn run(options: &Options) -> io::Result<()> {
             Section::Growth => growth::run(options),
             Section::Expiry => expiry::run(options),
             Section::Churn => churn::run(options),
+            Section::Types => types::run(options),
         };
         // The sections do not need each other: one that breaks costs its own figures only.
         if let Err(error) = outcome {
