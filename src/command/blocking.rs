@@ -93,7 +93,7 @@ pub struct Parked {
 /// # Errors
 /// It is no number, too large, or negative.
 pub fn timeout(text: &[u8]) -> Result<Option<u64>, Error> {
-    let seconds = parse_f64(text).filter(|seconds| seconds.is_finite()).ok_or(Error::TimeoutNotAFloat)?;
+    let seconds = parse_f64(text).ok_or(Error::TimeoutNotAFloat)?;
     let wait_ms = (seconds * 1000.0).ceil();
     if wait_ms > WAIT_MAX_MS {
         return Err(Error::TimeoutOutOfRange);

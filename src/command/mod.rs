@@ -22,6 +22,7 @@ pub mod info;
 pub mod keys;
 pub mod keyspace;
 pub mod latency;
+pub mod list;
 pub mod memory;
 pub mod monitor;
 pub mod object;

@@ -11,8 +11,8 @@ use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
     acl, bitmap, client, cluster, config, connection, debug, docs, expire, flush, hyperloglog, info,
-    keyspace, latency, memory, monitor, object, refused, scan, server, shutdown, slowlog, stream, strings,
-    txn,
+    keyspace, latency, list, memory, monitor, object, refused, scan, server, shutdown, slowlog, stream,
+    strings, txn,
 };
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -38,6 +38,12 @@ static FAMILIES: &[&[Spec]] = &[
     stream::pending::COMMANDS,
     stream::claim::COMMANDS,
     stream::info::COMMANDS,
+    list::push::COMMANDS,
+    list::read::COMMANDS,
+    list::edit::COMMANDS,
+    list::pop::COMMANDS,
+    list::shift::COMMANDS,
+    list::block::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     info::COMMANDS,

@@ -44,14 +44,8 @@ impl Cx<'_> {
         create: Create,
         edit: impl FnOnce(&mut T, &Thresholds) -> Edited<R>,
     ) -> Result<Option<(R, Fate)>, Error> {
-        let found = self.data.find(key);
-        if found.is_none() && create == Create::No {
-            return Ok(None);
-        }
-        let thresholds = thresholds(self.worker.config());
-        let edited =
-            self.data.db(key).edit_value(key, found, self.now_ms, |value| edit(value, &thresholds))?;
-        Ok(Some(edited))
+        let thresholds = self.thresholds();
+        self.data.edit(key, create, |value| edit(value, &thresholds))
     }
 
     /// The bounds of packed forms, as configured.
@@ -61,6 +55,24 @@ impl Cx<'_> {
 }
 
 impl Data<'_> {
+    /// As [`Cx::edit`], for an edit that writes what it takes out into the reply, or that needs no thresholds.
+    ///
+    /// # Errors
+    /// As [`Cx::edit`]; whatever was written must be taken back then.
+    #[inline]
+    pub fn edit<T: Typed, R>(
+        &mut self,
+        key: &Key<'_>,
+        create: Create,
+        edit: impl FnOnce(&mut T) -> Edited<R>,
+    ) -> Result<Option<(R, Fate)>, Error> {
+        let (found, now_ms) = (self.find(key), self.now_ms());
+        if found.is_none() && create == Create::No {
+            return Ok(None);
+        }
+        Ok(Some(self.db(key).edit_value(key, found, now_ms, edit)?))
+    }
+
     /// The key's value, for reading it: counts as hit or miss, and as an access.
     ///
     /// # Errors

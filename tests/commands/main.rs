@@ -8,6 +8,7 @@ mod hyperloglog;
 mod introspect;
 mod keys;
 mod keyspace;
+mod lists;
 mod scan;
 mod server;
 mod strings;
