@@ -17,6 +17,7 @@ pub mod expire;
 pub mod flush;
 pub mod gates;
 pub mod gateway;
+pub mod hash;
 pub mod hyperloglog;
 pub mod info;
 pub mod keys;

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
-    acl, bitmap, client, cluster, config, connection, debug, docs, expire, flush, hyperloglog, info,
+    acl, bitmap, client, cluster, config, connection, debug, docs, expire, flush, hash, hyperloglog, info,
     keyspace, latency, list, memory, monitor, object, refused, scan, server, shutdown, slowlog, stream,
     strings, txn,
 };
@@ -44,6 +44,13 @@ static FAMILIES: &[&[Spec]] = &[
     list::pop::COMMANDS,
     list::shift::COMMANDS,
     list::block::COMMANDS,
+    hash::read::COMMANDS,
+    hash::write::COMMANDS,
+    hash::number::COMMANDS,
+    hash::random::COMMANDS,
+    hash::expire::COMMANDS,
+    hash::ttl::COMMANDS,
+    hash::timed::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     info::COMMANDS,

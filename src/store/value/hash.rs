@@ -173,17 +173,17 @@ impl Hash {
         }
     }
 
-    /// Removes a field; says whether there was one that was not due.
-    pub fn remove(&mut self, name: &[u8], now_ms: u64) -> bool {
-        let found = self.as_ref().find_packed(name);
-        let width = self.as_ref().width();
-        match (self, found) {
-            (Self::Table(table), _) => table.remove(name, now_ms),
-            (Self::Packed(buf) | Self::Timed(buf), Some(place)) => {
+    /// Removes a field; says whether it was seen, because it was not due; nothing if there was no such field.
+    pub fn remove(&mut self, name: &[u8], now_ms: u64) -> Option<bool> {
+        let read = self.as_ref();
+        let (found, width) = (read.find_packed(name), read.width());
+        match self {
+            Self::Table(table) => table.remove(name, now_ms),
+            Self::Packed(buf) | Self::Timed(buf) => {
+                let place = found?;
                 buf.remove(place.at, width);
-                place.due_ms.is_none_or(|due_ms| due_ms > now_ms)
+                Some(place.due_ms.is_none_or(|due_ms| due_ms > now_ms))
             }
-            (_, None) => false,
         }
     }
 

@@ -188,16 +188,14 @@ impl HashTable {
         true
     }
 
-    /// Removes a field; says whether there was one that was not due.
-    pub fn remove(&mut self, name: &[u8], now_ms: u64) -> bool {
+    /// Removes a field; says whether it was seen, because it was not due; nothing if there was no such field.
+    pub fn remove(&mut self, name: &[u8], now_ms: u64) -> Option<bool> {
         let hashed = text_hash(name);
-        let Some(record) = self.records.remove(hashed, |record| record.name() == name, hash) else {
-            return false;
-        };
+        let record = self.records.remove(hashed, |record| record.name() == name, hash)?;
         self.record_bytes -= record.0.heap_bytes();
         let field = record.field();
         field.due_ms.map(|due_ms| self.due.remove(&(due_ms, hashed)));
-        !field.is_due(now_ms)
+        Some(!field.is_due(now_ms))
     }
 
     /// Removes fields that are due, the earliest first, at most `max`; says how many.

@@ -82,8 +82,8 @@ fn step(hash: &mut Hash, model: &mut Model, rng: &mut Rng, now_ms: u64, (names, 
             model.insert(name, (value, after_ms));
         }
         5..7 => {
-            assert_eq!(hash.remove(&name, now_ms), present.is_some());
-            model.remove(&name);
+            let wanted = model.remove(&name).map(|_| present.is_some());
+            assert_eq!(hash.remove(&name, now_ms), wanted);
         }
         7 => {
             let due_ms = (rng.below(3) > 0).then_some(due_ms);
