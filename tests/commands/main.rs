@@ -4,6 +4,7 @@ mod bitmaps;
 mod connection;
 mod expiry;
 mod flush;
+mod hashes;
 mod hyperloglog;
 mod introspect;
 mod keys;
