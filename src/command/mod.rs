@@ -33,6 +33,7 @@ pub mod scan;
 pub mod secret;
 pub mod server;
 pub mod session;
+pub mod set;
 pub mod shutdown;
 pub mod slowlog;
 pub mod spec;

@@ -11,7 +11,7 @@ use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
     acl, bitmap, client, cluster, config, connection, debug, docs, expire, flush, hash, hyperloglog, info,
-    keyspace, latency, list, memory, monitor, object, refused, scan, server, shutdown, slowlog, stream,
+    keyspace, latency, list, memory, monitor, object, refused, scan, server, set, shutdown, slowlog, stream,
     strings, txn,
 };
 use crate::resp::args::Args;
@@ -51,6 +51,9 @@ static FAMILIES: &[&[Spec]] = &[
     hash::expire::COMMANDS,
     hash::ttl::COMMANDS,
     hash::timed::COMMANDS,
+    set::member::COMMANDS,
+    set::random::COMMANDS,
+    set::algebra::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     info::COMMANDS,

@@ -8,9 +8,11 @@
 
 pub mod hash;
 pub mod hll;
+pub mod intset;
 pub mod list;
 pub mod listpack;
 pub mod ranked;
+pub mod set;
 pub mod sorted;
 pub mod stream;
 pub mod table;
@@ -350,6 +352,8 @@ types! {
     Hash: hash::Hash;
     /// A stream.
     Stream: Box<stream::Stream>;
+    /// A set.
+    Set: set::Set;
 }
 
 impl Value {

@@ -12,6 +12,7 @@ mod keyspace;
 mod lists;
 mod scan;
 mod server;
+mod sets;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
