@@ -1,6 +1,8 @@
 //! What a node of a cluster answers to a command by the table that it is shown: where a foreign slot is, that keys
 //! differ in slot, that it holds no lease, that a slot is held. No network: the table is put in place by hand.
 
+mod support;
+
 use larder::app;
 use larder::base::slot::{Slot, slot_of};
 use larder::cluster::id::{ClusterId, NodeId};
@@ -12,10 +14,10 @@ use larder::command::session::Session;
 use larder::config::Config;
 use larder::config::store::ConfigStore;
 use larder::hub::Hub;
-use larder::hub::clients::NewClient;
 use larder::resp::args::OwnedArgs;
 use larder::resp::reply::{Proto, Reply};
 use std::sync::Arc;
+use support::alone::client_of;
 
 fn member(number: u8) -> Member {
     Member {
@@ -48,15 +50,7 @@ impl Node {
         let mut table = Table::default();
         let members = (1..=3).map(member).collect();
         table.apply(&Change::Found { cluster: ClusterId(1), members }).expect("the first change");
-        let new = NewClient {
-            peer: String::new(),
-            local: String::new(),
-            unix: false,
-            worker: 0,
-            descriptor: 0,
-            now_ms: hub.clock.wall_ms(),
-        };
-        let client = hub.clients.register(new, 1).expect("nobody else is connected");
+        let client = client_of(&hub);
         let worker = WorkerLocal::new(Arc::clone(&hub), 0);
         Self { hub, table, worker, session: Session::new(client, true) }
     }

@@ -143,13 +143,7 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
     // EXEC takes its locks itself, and asks then.
     let admitted = if txn::is_exec(entry) { Ok(()) } else { still_here(&mut cx) };
     let outcome = admitted.and_then(|()| call(&mut cx, entry, args));
-    if cx.data.wanted != 0 {
-        let changes = cx.data.take_changes();
-        cx.hub.events.publish(&changes);
-    }
-    if cx.hub.blocked.any() {
-        cx.data.take_changed_keys(&mut cx.worker.changed_keys);
-    }
+    hand_over_changes(&mut cx);
     // A key of another type than it waits for has nothing for whoever waits.
     let is_strange = cx.session.is_served && outcome == Err(Error::WrongType);
     let waits_on = is_strange && !blocking::has_right_type(&mut cx, &blocking::keys_of(entry, args));
@@ -159,12 +153,25 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
     }
     if waits_on || cx.waits.is_some() {
         cx.worker.waits = cx.waits.take();
+        cx.session.client.last_command.store(entry.id as u32, std::sync::atomic::Ordering::Relaxed);
         return Progress::Waits;
     }
     finish(&mut cx, entry, args, began_ns, outcome);
     let Data { hits, misses, dirty, .. } = cx.data;
     count_keys(&cx.worker.stats, hits, misses, dirty);
     Progress::Done
+}
+
+/// Tells of what happened to keys, and notes which of them somebody waits for. To be called before shards are unlocked.
+#[inline]
+pub fn hand_over_changes(cx: &mut Cx<'_>) {
+    if cx.data.wanted != 0 {
+        let changes = cx.data.take_changes();
+        cx.hub.events.publish(&changes);
+    }
+    if cx.hub.blocked.any() {
+        cx.data.take_changed_keys(&mut cx.worker.changed_keys);
+    }
 }
 
 /// Runs the request of a client that waits, again; whether it was answered.

@@ -5,6 +5,7 @@
 
 use crate::base::num::parse_i64;
 use crate::command::context::Cx;
+use crate::command::execute;
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{FAST, WRITE};
 use crate::command::spec::{Group, Handler, Spec, category};
@@ -77,6 +78,7 @@ fn flush(cx: &mut Cx<'_>, args: Args<'_>, numbers: std::ops::Range<usize>) -> Re
     cx.data.dirty += taken.iter().map(|db| db.entries() as u64).sum::<u64>();
     // Nothing is dropped while a transaction holds the locks.
     if !lazily && !cx.data.held {
+        execute::hand_over_changes(cx);
         cx.data.unlock();
         drop(taken);
     } else {

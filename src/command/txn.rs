@@ -131,6 +131,7 @@ fn exec(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     cx.session.client.set(flag::MULTI, false);
     cx.session.client.queued.store(-1, Ordering::Relaxed);
     let result = run_transaction(cx, transaction);
+    execute::hand_over_changes(cx);
     cx.data.unlock();
     if cx.held {
         return result;

@@ -231,9 +231,11 @@ impl Db {
             }
         }
         let Attention { awaited, changed, .. } = &mut *taken;
-        changed.extend(
-            awaited.keys().filter(|key| self.peek(&self.layout.key(key)).is_some_and(lives)).cloned(),
-        );
+        let here = |key: &&Box<[u8]>| {
+            let key = self.layout.key(key);
+            self.peek(&key).is_some_and(lives) || other.is_some_and(|db| db.peek(&key).is_some())
+        };
+        changed.extend(awaited.keys().filter(here).cloned());
         let empty = self.index.entries() == 0;
         taken.feeds.iter_mut().flatten().for_each(|feed| if empty { feed.flush() } else { feed.replace() });
         taken.disturbances += u64::from(!taken.hidden.is_empty());

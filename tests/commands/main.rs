@@ -1,6 +1,7 @@
 //! Command families against a running server, a file for each, over RESP2 and RESP3.
 
 mod bitmaps;
+mod blocking;
 mod connection;
 mod expiry;
 mod flush;

@@ -6,6 +6,7 @@
 //!
 //! `LARDER_TEST_SEED` repeats a run, `LARDER_TEST_COMMANDS` sets its length. Skipped where redis-server is missing.
 
+mod events;
 mod families;
 mod maker;
 #[path = "../support/mod.rs"]

@@ -116,6 +116,19 @@ impl Client {
         self.send_raw(&encode(arguments));
     }
 
+    /// Sends a line's command and does not wait.
+    #[track_caller]
+    pub fn send_line(&mut self, line: &str) {
+        self.send(&line::split(line));
+    }
+
+    /// The next reply must print as `expected`.
+    #[track_caller]
+    pub fn expect(&mut self, expected: &str) {
+        let reply = self.reply().to_string();
+        assert!(reply == expected, "expected: {expected}\n  got:      {reply}");
+    }
+
     /// Sends bytes as they are.
     #[track_caller]
     pub fn send_raw(&mut self, bytes: &[u8]) {

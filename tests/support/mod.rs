@@ -9,6 +9,7 @@
 // Each test program compiles this module for itself and uses a part of it.
 #![allow(dead_code)]
 
+pub mod alone;
 pub mod client;
 pub mod cluster;
 pub mod deployed;
