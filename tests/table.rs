@@ -43,6 +43,15 @@ const WRITES_WITHOUT_DENYOOM: &[&str] = &[
     "flushall",
     "swapdb",
     "migrate",
+    "xdel",
+    "xtrim",
+    "xreadgroup",
+    "xgroup|setid",
+    "xgroup|destroy",
+    "xgroup|delconsumer",
+    "xack",
+    "xclaim",
+    "xautoclaim",
 ];
 
 /// Rows whose arity is not the least that the argument tree says: name, why.

@@ -172,6 +172,7 @@ pub fn forget(hub: &Hub, waiter: &Waiter) {
 #[cold]
 pub fn serve(worker: &mut WorkerLocal) {
     while let Some(key) = worker.state.changed_keys.pop_front() {
+        worker.state.serving = Some(key.1.clone());
         for awaited in Awaited::ALL {
             let mut after = 0;
             while let Some(waiter) = worker.hub.blocked.next(&key, awaited, after) {
@@ -182,6 +183,7 @@ pub fn serve(worker: &mut WorkerLocal) {
             }
         }
     }
+    worker.state.serving = None;
 }
 
 /// Runs a waiting client's request again; whether it was served.
@@ -211,14 +213,18 @@ fn serve_one(worker: &mut WorkerLocal, waiter: &Waiter) -> bool {
     true
 }
 
-/// Whether one of the keys holds what the command waits for: otherwise that a key is of another type is no answer.
-pub fn has_right_type(cx: &mut Cx<'_>, keys: &[&[u8]]) -> bool {
-    let wanted = match awaited_by(cx.entry) {
-        Awaited::List => ValueType::List,
-        Awaited::SortedSet => ValueType::SortedSet,
-        // What is no stream any more has lost its groups: that is an answer.
-        Awaited::Stream if cx.entry.spec.has(WRITE) => return true,
-        Awaited::Stream => ValueType::Stream,
+/// Whether a key holds what the command waits for, so that it is an answer that another key is of another type. That may
+/// be any key, but for streams, which stay when there is nothing in them: there it is the one that has changed.
+pub fn has_right_type(cx: &mut Cx<'_>, args: Args<'_>) -> bool {
+    let entry = cx.entry;
+    let changed = cx.worker.serving.clone();
+    let (wanted, keys) = match (awaited_by(entry), &changed) {
+        // What is no stream any more has lost its groups: that is an answer, too.
+        (Awaited::Stream, _) if entry.spec.has(WRITE) => return true,
+        (Awaited::Stream, Some(key)) => (ValueType::Stream, vec![&**key]),
+        (Awaited::Stream, None) => (ValueType::Stream, Vec::new()),
+        (Awaited::List, _) => (ValueType::List, keys_of(entry, args)),
+        (Awaited::SortedSet, _) => (ValueType::SortedSet, keys_of(entry, args)),
     };
     keys.iter().any(|name| {
         let key = cx.data.key(name);
@@ -228,7 +234,7 @@ pub fn has_right_type(cx: &mut Cx<'_>, keys: &[&[u8]]) -> bool {
 }
 
 /// The keys of a request that waits, by its row.
-pub fn keys_of<'a>(entry: &Entry, args: Args<'a>) -> Vec<&'a [u8]> {
+fn keys_of<'a>(entry: &Entry, args: Args<'a>) -> Vec<&'a [u8]> {
     let mut keys = Vec::new();
     // What is malformed did not come to wait.
     let _ = keys::for_each_key(entry.spec, args, &mut |at, _| keys.extend(args.get(at)));

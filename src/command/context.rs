@@ -62,6 +62,8 @@ pub struct WorkerState {
     pub waits_at: Option<(&'static Entry, Option<Slot>)>,
     /// Keys that somebody waits for and that have changed.
     pub changed_keys: VecDeque<AwaitedKey>,
+    /// The one of them that is being looked after now.
+    pub serving: Option<Box<[u8]>>,
     /// Monotonic ns at which the last command ended (or the batch began).
     pub last_ns: u64,
 }
@@ -83,6 +85,7 @@ impl WorkerLocal {
             waits: None,
             waits_at: None,
             changed_keys: VecDeque::new(),
+            serving: None,
             last_ns: clock.mono_ns(),
             clock,
         };

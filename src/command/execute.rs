@@ -146,7 +146,7 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
     hand_over_changes(&mut cx);
     // A key of another type than it waits for has nothing for whoever waits.
     let is_strange = cx.session.is_served && outcome == Err(Error::WrongType);
-    let waits_on = is_strange && !blocking::has_right_type(&mut cx, &blocking::keys_of(entry, args));
+    let waits_on = is_strange && !blocking::has_right_type(&mut cx, args);
     cx.data.unlock();
     if cx.held {
         return Progress::Held;

@@ -14,6 +14,8 @@ mod lists;
 mod scan;
 mod server;
 mod sets;
+mod stream_groups;
+mod streams;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
