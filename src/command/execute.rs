@@ -13,6 +13,7 @@ use crate::command::monitor;
 use crate::command::route::{self, Stop};
 use crate::command::session::{ReplyMode, Session};
 use crate::command::slowlog;
+use crate::command::sort;
 use crate::command::spec::Group;
 use crate::command::spec::flags::{ADMIN, NOSCRIPT, READONLY, SKIP_MONITOR, WRITE};
 use crate::command::table::{self, Entry};
@@ -298,6 +299,9 @@ fn lock<'a>(data: &mut Data<'a>, ahead: &mut Ahead, entry: &Entry, args: Args<'a
 pub fn lock_mask(data: &Data<'_>, entry: &Entry, args: Args<'_>, held: bool) -> u64 {
     let spec = entry.spec;
     if spec.has_keys() {
+        if spec.key_finder.is_some() && sort::follows_patterns(spec, args) {
+            return data.all_shards();
+        }
         let mut mask = 0;
         let visited = keys::for_each_key(spec, args, &mut |at, _| mask |= 1 << data.key(&args[at]).shard);
         // Malformed arguments make the handler refuse; until then it may look where it likes.

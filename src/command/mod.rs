@@ -36,6 +36,7 @@ pub mod session;
 pub mod set;
 pub mod shutdown;
 pub mod slowlog;
+pub mod sort;
 pub mod spec;
 pub mod stream;
 pub mod strings;

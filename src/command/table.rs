@@ -11,8 +11,8 @@ use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
     acl, bitmap, client, cluster, config, connection, debug, docs, expire, flush, hash, hyperloglog, info,
-    keyspace, latency, list, memory, monitor, object, refused, scan, server, set, shutdown, slowlog, stream,
-    strings, txn,
+    keyspace, latency, list, memory, monitor, object, refused, scan, server, set, shutdown, slowlog, sort,
+    stream, strings, txn,
 };
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -54,6 +54,7 @@ static FAMILIES: &[&[Spec]] = &[
     set::member::COMMANDS,
     set::random::COMMANDS,
     set::algebra::COMMANDS,
+    sort::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     info::COMMANDS,

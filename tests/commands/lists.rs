@@ -379,6 +379,7 @@ fn encodings_follow_the_size() {
     both_protocols(&["--list-max-listpack-size", "4"], |_, client| {
         client.check_all(
             r#"
+            CONFIG SET list-max-listpack-size 4 => OK
             RPUSH k a b c d         => 4
             OBJECT ENCODING k       => "listpack"
             RPUSH k e               => 5

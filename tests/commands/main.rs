@@ -14,6 +14,7 @@ mod lists;
 mod scan;
 mod server;
 mod sets;
+mod sort;
 mod stream_groups;
 mod streams;
 mod strings;
