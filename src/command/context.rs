@@ -22,9 +22,10 @@ use crate::hub::blocked::AwaitedKey;
 use crate::hub::events::{Change, Class};
 use crate::metrics::workers::WorkerStats;
 use crate::resp::reply::Reply;
-use crate::store::db::{Db, Found, Removals};
+use crate::store::db::{Db, Found};
 use crate::store::key::Key;
 use crate::store::keyspace::{Guard, Keyspace, OutOfMemory, Shard};
+use crate::store::usage::Removals;
 
 /// What belongs to one worker thread: made once, lent to every command that runs on it.
 pub struct WorkerLocal {
@@ -379,11 +380,7 @@ impl<'a> Data<'a> {
     /// Entries removed by expiry and eviction since the start.
     pub fn removals(&mut self) -> Removals {
         let mut sum = Removals::default();
-        self.each_shard(|_, shard| {
-            let removals = shard.removals();
-            sum.expired += removals.expired;
-            sum.evicted += removals.evicted;
-        });
+        self.each_shard(|_, shard| sum = sum + shard.removals());
         sum
     }
 

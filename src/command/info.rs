@@ -14,7 +14,7 @@ use crate::metrics::workers::Totals;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
-use crate::store::db::Removals;
+use crate::store::usage::Removals;
 
 /// The family's rows.
 pub const COMMANDS: &[Spec] = &[Spec::new("info", info)

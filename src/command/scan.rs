@@ -253,7 +253,6 @@ mod tests {
     use super::Cursor;
     use crate::base::rng::Rng;
     use crate::store::index::Position;
-    use crate::store::value::ValueType;
     use crate::store::walk::Step;
 
     #[test]

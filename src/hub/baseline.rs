@@ -3,7 +3,7 @@
 
 use crate::base::lock::Mutex;
 use crate::metrics::workers::Totals;
-use crate::store::db::Removals;
+use crate::store::usage::Removals;
 
 /// The counters at the last CONFIG RESETSTAT.
 #[derive(Debug, Default)]
@@ -20,10 +20,6 @@ impl Baseline {
     /// What came since the last reset.
     pub fn since(&self, totals: &Totals, removals: Removals) -> (Totals, Removals) {
         let state = self.state.lock();
-        let removals = Removals {
-            expired: removals.expired.saturating_sub(state.1.expired),
-            evicted: removals.evicted.saturating_sub(state.1.evicted),
-        };
-        (totals.since(&state.0), removals)
+        (totals.since(&state.0), removals - state.1)
     }
 }

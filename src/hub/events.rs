@@ -58,13 +58,19 @@ impl From<(usize, Telling)> for Change {
             Told::New => (Class::New, "new"),
             Told::Expired => (Class::Expired, "expired"),
             Told::Evicted => (Class::Evicted, "evicted"),
+            Told::FieldsExpired => (Class::Hash, "hexpired"),
+            Told::Emptied => (Class::Generic, "del"),
         };
         Self { class, event, db, key }
     }
 }
 
 /// Classes of what the store tells by itself.
-pub const FROM_STORE: u32 = Class::New as u32 | Class::Expired as u32 | Class::Evicted as u32;
+pub const FROM_STORE: u32 = Class::New as u32
+    | Class::Expired as u32
+    | Class::Evicted as u32
+    | Class::Hash as u32
+    | Class::Generic as u32;
 
 /// One that listens.
 pub type Listener = Box<dyn Fn(&Change) + Send + Sync>;

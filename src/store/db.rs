@@ -19,6 +19,7 @@ use super::policy::Policy;
 use super::prefetch;
 use super::queues::Queues;
 use super::told::Told;
+use super::usage::{Removals, Used};
 use super::value::Value;
 use super::watch::{Attention, State};
 use crate::base::slot::slot_of;
@@ -53,38 +54,6 @@ pub struct NewString<'a> {
     pub raw: bool,
 }
 
-/// Counts that a database keeps since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Removals {
-    /// Entries removed because they were due.
-    pub expired: u64,
-    /// Entries removed to make room.
-    pub evicted: u64,
-}
-
-/// Bytes that a database holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Used {
-    /// Resident, free slots included.
-    pub bytes: i64,
-    /// Of free slots.
-    pub reusable: i64,
-}
-
-impl std::ops::Add for Used {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self { bytes: self.bytes + other.bytes, reusable: self.reusable + other.reusable }
-    }
-}
-
-impl std::ops::Sub for Used {
-    type Output = Self;
-    fn sub(self, other: Self) -> Self {
-        Self { bytes: self.bytes - other.bytes, reusable: self.reusable - other.reusable }
-    }
-}
-
 /// One database in one shard; see the module.
 #[derive(Debug)]
 pub struct Db {
@@ -97,6 +66,8 @@ pub struct Db {
     pub(super) index: Index,
     pub(super) queues: Queues,
     pub(super) expiry: Expiry,
+    /// Hashes by when their first field is due ([`super::fields`]).
+    pub(super) field_expiry: Expiry,
     pub(super) objects: Objects,
     pub(super) policy: Policy,
     /// Block at which the sweep that brings the queues in line with a changed policy goes on.
@@ -124,6 +95,7 @@ impl Db {
             index: Index::new(layout.slots_per_shard()),
             queues: Queues::new(policy.is_lfu()),
             expiry: Expiry::default(),
+            field_expiry: Expiry::default(),
             objects: Objects::default(),
             layout,
             policy,
@@ -402,6 +374,7 @@ impl Db {
     pub(super) fn remove_unindexed(&mut self, hashed: Hashed, found: Found) {
         self.changed = true;
         let handle = found.handle;
+        self.forget_fields(handle, self.fields_due(handle));
         if self.attention.is_some() {
             let before = State::of(self.due_ms(found));
             let key: Box<[u8]> = self.key_of(handle).into();
@@ -527,12 +500,13 @@ impl Db {
             entry::reset(slot, access_clock.unwrap_or(0));
             entry::write(slot, content);
             self.link_new(key, handle, content.due_ms)?;
+            self.reschedule_fields(handle, None, handle);
             self.note(key.hashed.slot, key.bytes, State::Absent, State::of(content.due_ms));
             return Ok(());
         };
         let old = found.handle;
         let old_slot = self.arena.slot(old);
-        let old_due_ms = entry::due_ms(old_slot);
+        let (old_due_ms, old_fields_ms) = (entry::due_ms(old_slot), self.fields_due(old));
         let bytes_before = self.footprint(old);
         let new = if suits(old_slot.len(), length) { old } else { self.arena.allocate(length)? };
         if new != old {
@@ -550,6 +524,7 @@ impl Db {
             self.changed = true;
             self.reschedule(old, old_due_ms, new, content.due_ms);
         }
+        self.reschedule_fields(old, old_fields_ms, new);
         let bytes = self.footprint(new);
         if new != old {
             self.queues.relocated(&self.arena, new, bytes_before, bytes);
@@ -608,6 +583,8 @@ impl Db {
         self.expiry.validate(|handle| entry::due_ms(self.arena.slot(handle)).unwrap());
         let queued = self.queues.validate(&self.arena, |_, handle| self.footprint(handle));
         assert_eq!(self.index.entries(), self.arena.live_count());
+        let used = (0..self.arena.block_count()).flat_map(|block| self.arena.used_slots(block, 0));
+        self.validate_fields(used);
         let (mut with_due, mut evictable, mut objects) = (0, 0, 0);
         for block in 0..self.arena.block_count() {
             for handle in self.arena.used_slots(block, 0) {

@@ -134,6 +134,12 @@ impl Expiry {
         }
     }
 
+    /// The entries of the first chunk that holds one, if it may be due at `now_ms`.
+    pub fn first_chunk(&self, now_ms: u64) -> Option<impl Iterator<Item = Handle>> {
+        let (&(first_ms, _), chunk) = self.chunks.iter().find(|(_, chunk)| !chunk.is_empty())?;
+        (first_ms <= now_ms).then(|| chunk.iter())
+    }
+
     /// An entry of the chunk that falls due first, the earliest of it; none if there is no entry.
     pub fn earliest(&self, due_of: impl Fn(Handle) -> u64) -> Option<Handle> {
         let (_, chunk) = self.chunks.iter().find(|(_, chunk)| !chunk.is_empty())?;

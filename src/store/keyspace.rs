@@ -16,12 +16,13 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use smallvec::SmallVec;
 
-use super::db::{Db, Removals, Used};
+use super::db::Db;
 use super::index::Hashed;
 use super::key::Layout;
 use super::object::{BACKGROUND_DROP_BYTES, Object};
 use super::policy::Policy;
 use super::told::ToldKeys;
+use super::usage::{Removals, Used};
 use crate::base::limits::{DATABASES_MAX, SHARDS_MAX};
 use crate::base::lock::{Mutex, MutexGuard};
 use crate::base::rng::Rng;
@@ -33,6 +34,8 @@ const SLICES_MIN: usize = 8;
 const SLICE_BYTES: usize = 256;
 /// Due entries removed under one hold of a shard's lock: about 20 µs.
 const EXPIRED_A_SLICE: usize = 64;
+/// Due fields that one slice removes from hashes.
+const FIELDS_A_SLICE: usize = 128;
 /// Databases and objects that wait to be dropped in the background.
 const DROP_QUEUE_MAX: usize = 1024;
 /// Free slots count as room up to the budget divided by this; what is resident beyond the budget stays below it.
@@ -130,8 +133,7 @@ impl Shard {
         let mut taken = self.dbs[number].take()?;
         self.pending = self.pending - taken.published;
         taken.published = Used::default();
-        self.removals.expired += taken.removals.expired;
-        self.removals.evicted += taken.removals.evicted;
+        self.removals = self.removals + taken.removals;
         if let Some(attention) = taken.take_attention() {
             self.db(number).adopt_attention(attention, Some(&taken), 0);
         }
@@ -164,10 +166,7 @@ impl Shard {
 
     /// Entries removed by expiry and eviction since the start.
     pub fn removals(&self) -> Removals {
-        self.dbs().fold(self.removals, |sum, (_, db)| Removals {
-            expired: sum.expired + db.removals.expired,
-            evicted: sum.evicted + db.removals.evicted,
-        })
+        self.dbs().fold(self.removals, |sum, (_, db)| sum + db.removals)
     }
 
     /// Whether a database that was handed out since the lock was taken changed, or one was taken away.
@@ -506,6 +505,7 @@ impl Keyspace {
         let mut more = false;
         for db in guard.dbs_mut() {
             backlog |= expire && db.expire(now_ms, EXPIRED_A_SLICE) == EXPIRED_A_SLICE;
+            backlog |= expire && db.expire_fields(now_ms, FIELDS_A_SLICE);
             more |= db.rebuild_slice();
         }
         // While many entries are due, most of those that would be moved out of a sparse block are about to go.
@@ -519,13 +519,8 @@ impl Keyspace {
 
     /// Entries removed by expiry and eviction since the start.
     pub fn removals(&self) -> Removals {
-        (0..self.cells.len()).map(|shard| self.lock(shard).removals()).fold(
-            Removals::default(),
-            |sum, shard| Removals {
-                expired: sum.expired + shard.expired,
-                evicted: sum.evicted + shard.evicted,
-            },
-        )
+        let shards = (0..self.cells.len()).map(|shard| self.lock(shard).removals());
+        shards.fold(Removals::default(), |sum, shard| sum + shard)
     }
 
     /// Entries of a database, those included that are due but not removed yet, those of hidden slots not.

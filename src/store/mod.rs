@@ -9,6 +9,7 @@
 //! db        one database in one shard: keeps index, queues, expiry and bytes in step
 //! arena     blocks of equal slots that hold the entries      entry    the bytes of one entry
 //! index     slot → segments of (tag, handle)                 expiry   handles in order of their due time, in chunks
+//! fields    fields of hashes that fall due
 //! queues    the two FIFO queues of S3-FIFO                   fifo     one queue, as cells in groups
 //! ghost     fingerprints of what was evicted
 //! watch     who is told of a change; hidden slots            feed     keys that changed in slots on the move
@@ -28,6 +29,7 @@ pub mod departure;
 pub mod entry;
 pub mod expiry;
 pub mod feed;
+mod fields;
 mod fifo;
 pub mod ghost;
 pub mod index;

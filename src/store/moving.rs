@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::arrival::{Arrival, ArrivalError};
 use super::carry::{Malformed, PART_BYTES, Record};
-use super::db::{Db, Due, NewString, Removals};
+use super::db::{Db, Due, NewString};
 use super::departure::{CLEARED_A_STEP, Departure, Export};
 use super::entry;
 use super::index::Position;
 use super::key::Layout;
 use super::keyspace::Keyspace;
 use super::policy::Policy;
+use super::usage::Removals;
 use super::walk::Step;
 use crate::base::rng::Rng;
 use crate::base::slot::{Slot, slot_of};

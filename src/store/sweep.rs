@@ -190,7 +190,7 @@ impl Db {
         let bytes = self.entry_length(old);
         let Ok(new) = self.arena.allocate(bytes) else { return false };
         self.changed = true;
-        let footprint_before = self.footprint(old);
+        let (footprint_before, fields_ms) = (self.footprint(old), self.fields_due(old));
         let mut copied = std::mem::take(&mut self.scratch);
         copied.clear();
         copied.extend_from_slice(&self.arena.slot(old)[..bytes]);
@@ -203,6 +203,7 @@ impl Db {
             let arena = &self.arena;
             self.expiry.insert(due_ms, new, |handle| entry::due_ms(arena.slot(handle)).unwrap_or(0));
         }
+        self.reschedule_fields(old, fields_ms, new);
         self.index.replace(hashed, found.place, new);
         let footprint = self.footprint(new);
         self.queues.relocated(&self.arena, new, footprint_before, footprint);

@@ -1,5 +1,5 @@
 //! What the store does to keys by itself, or knows better than commands do: keys that are made, that expire, that are
-//! evicted. Noted only while somebody asks for it, and handed out under the shard's lock or, where no command is at work,
+//! evicted, hashes whose fields expire. Noted only while somebody asks for it, and handed out under the shard's lock or, where no command is at work,
 //! by the keyspace ([`super::keyspace::Keyspace::take_told`]).
 
 use std::collections::VecDeque;
@@ -18,6 +18,10 @@ pub enum Told {
     Expired,
     /// It went to make room.
     Evicted,
+    /// Fields of the hash were due.
+    FieldsExpired,
+    /// The last of its fields was due.
+    Emptied,
 }
 
 /// What happened, to which key.

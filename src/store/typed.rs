@@ -135,6 +135,7 @@ impl Db {
             return None;
         }
         let number = entry::object(slot);
+        self.forget_fields(found.handle, self.fields_due(found.handle));
         let before = self.footprint(found.handle);
         let value = self.objects.edit(number, |object| {
             object.spare_bytes = 0;
@@ -221,12 +222,16 @@ impl Db {
         let slot = self.arena.slot(found.handle);
         let (number, state) = (entry::object(slot), State::of(entry::due_ms(slot)));
         let before = self.footprint(found.handle);
+        let fields_ms = if T::TYPE == ValueType::Hash { self.fields_due(found.handle) } else { None };
         let edited = self.objects.edit(number, |object| {
             let value = T::of(&mut object.value)?;
             let edited = edit(value);
             Some((edited, value.is_empty()))
         });
         let (edited, is_empty) = edited.flatten().ok_or(EditError::WrongType)?;
+        if T::TYPE == ValueType::Hash {
+            self.reschedule_fields(found.handle, fields_ms, found.handle);
+        }
         let after = self.footprint(found.handle);
         if after != before {
             self.changed = true;

@@ -1,6 +1,63 @@
-//! What a database takes, in bytes: sums of what its parts count, no walk over entries.
+//! What a database takes, in bytes, and what went from it: sums of what its parts count, no walk over entries.
 
 use super::db::Db;
+
+/// Counts that a database keeps since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removals {
+    /// Entries removed because they were due.
+    pub expired: u64,
+    /// Entries removed to make room.
+    pub evicted: u64,
+    /// Fields of hashes removed because they were due.
+    pub expired_fields: u64,
+}
+
+/// Bytes that a database holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Resident, free slots included.
+    pub bytes: i64,
+    /// Of free slots.
+    pub reusable: i64,
+}
+
+impl std::ops::Add for Removals {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            expired: self.expired + other.expired,
+            evicted: self.evicted + other.evicted,
+            expired_fields: self.expired_fields + other.expired_fields,
+        }
+    }
+}
+
+impl std::ops::Sub for Removals {
+    type Output = Self;
+    /// What came since `other`.
+    fn sub(self, other: Self) -> Self {
+        Self {
+            expired: self.expired.saturating_sub(other.expired),
+            evicted: self.evicted.saturating_sub(other.evicted),
+            expired_fields: self.expired_fields.saturating_sub(other.expired_fields),
+        }
+    }
+}
+
+impl std::ops::Add for Used {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { bytes: self.bytes + other.bytes, reusable: self.reusable + other.reusable }
+    }
+}
+
+impl std::ops::Sub for Used {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self { bytes: self.bytes - other.bytes, reusable: self.reusable - other.reusable }
+    }
+}
 
 impl Db {
     /// Bytes that this database keeps resident, free slots included.
@@ -10,12 +67,12 @@ impl Db {
 
     /// Bytes of index, queues, expiry and feeds: what is neither key nor value nor header.
     pub fn overhead_bytes(&self) -> usize {
-        self.index.bytes() + self.expiry.bytes() + self.queues.bytes() + self.attention_bytes()
+        self.index.bytes() + self.due_bytes() + self.queues.bytes() + self.attention_bytes()
     }
 
     /// The part of [`Db::overhead_bytes`] that due times take.
     pub fn due_bytes(&self) -> usize {
-        self.expiry.bytes()
+        self.expiry.bytes() + self.field_expiry.bytes()
     }
 
     /// The part of [`Db::overhead_bytes`] that remembers evicted keys.

@@ -188,6 +188,15 @@ impl Db {
         }
     }
 
+    /// Notes what happened to a key.
+    pub(super) fn tell(&mut self, told: Told, key: &[u8]) {
+        if let Some(attention) = &mut self.attention
+            && attention.tells
+        {
+            attention.told.push((told, key.into()));
+        }
+    }
+
     /// What there is to be told since it was last taken.
     pub fn take_told(&mut self) -> Vec<Telling> {
         self.attention.as_mut().map_or_else(Vec::new, |attention| std::mem::take(&mut attention.told))

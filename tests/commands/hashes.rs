@@ -9,7 +9,19 @@ use crate::support::server::{both_protocols, wait_until};
 /// Runs a script over both protocols, each time on an empty server.
 #[track_caller]
 fn check(script: &str) {
-    both_protocols(&[], |_, client| client.check_all(script));
+    both_protocols(&[], |_, client| client.check_all(&in_protocol(client, script)));
+}
+
+/// A script, or an expected reply, with HGETALL's maps as the protocol has them.
+fn in_protocol(client: &Client, script: &str) -> String {
+    if client.is_resp3() {
+        return script.to_owned();
+    }
+    let flat = |line: &str| match line.split_once('{') {
+        Some((head, map)) => format!("{head}[{}", map.replace("\": ", "\", ").replace('}', "]")),
+        None => line.to_owned(),
+    };
+    script.lines().map(flat).collect::<Vec<_>>().join("\n")
 }
 
 /// Has hashes be tables from the fifth field on.
@@ -45,7 +57,7 @@ fn set_and_get() {
         HSTRLEN h a                 => 1
         HSTRLEN h d                 => 0
         HSTRLEN none a              => 0
-        TYPE h                      => "hash"
+        TYPE h                      => hash
         OBJECT ENCODING h           => "listpack"
         HMSET h a x e y             => OK
         HGET h e                    => "y"
@@ -166,7 +178,7 @@ fn other_types_are_refused() {
         client.check("HSET h a 1", "1");
         client.check("GET h", "-WRONGTYPE Operation against a key holding the wrong kind of value");
         client.check("SET h v", "OK");
-        client.check("TYPE h", "\"string\"");
+        client.check("TYPE h", "string");
     });
 }
 
@@ -180,7 +192,7 @@ fn forms() {
         client.check("OBJECT ENCODING h", "\"hashtable\"");
         client.check("HDEL h e d c b", "4");
         client.check("OBJECT ENCODING h", "\"hashtable\"");
-        client.check("HGETALL h", "{\"a\": \"1\"}");
+        client.check("HGETALL h", &in_protocol(client, "{\"a\": \"1\"}"));
         client.check(&format!("HSET l a {}", "x".repeat(64)), "1");
         client.check("OBJECT ENCODING l", "\"listpack\"");
         client.check("COPY l m", "1");
@@ -312,7 +324,7 @@ fn due_times_of_fields() {
         HTTL h FIELDS 2 a b                             => [-1, -2]
         HEXPIRE h 10000 FIELDS 1 a                      => [1]
         HTTL h FIELDS 1 a                               => [10000]
-        HPEXPIRE h 9000001 FIELDS 1 a                   => [1]
+        HPEXPIRE h 9000500 FIELDS 1 a                   => [1]
         HTTL h FIELDS 1 a                               => [9001]
         "#,
     );
@@ -436,13 +448,13 @@ fn due_fields_go() {
         wait_until("fields are due", || client.line("HLEN table").integer() == 3);
         client.check("HGET table a", "nil");
         client.check("HMGET packed a b c", "[nil, nil, \"3\"]");
-        client.check("HGETALL packed", "{\"c\": \"3\"}");
+        client.check("HGETALL packed", &in_protocol(client, "{\"c\": \"3\"}"));
         client.check("HSETNX packed a new", "1");
         client.check("HTTL packed FIELDS 2 a b", "[-1, -2]");
         client.check("HLEN packed", "2");
         wait_until("the key goes", || client.line("EXISTS emptied").integer() == 0);
         client.check("HGETDEL table FIELDS 3 a c d", "[nil, \"3\", \"4\"]");
-        client.check("HGETALL table", "{\"e\": \"5\"}");
+        client.check("HGETALL table", &in_protocol(client, "{\"e\": \"5\"}"));
         client.check("DBSIZE", "2");
     });
 }

@@ -186,6 +186,7 @@ pub(super) fn stats(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("sync_full", 0);
     text.field("sync_partial_ok", 0);
     text.field("sync_partial_err", 0);
+    text.field("expired_subkeys", facts.removals.expired_fields);
     text.field("expired_keys", facts.removals.expired);
     text.field("expired_stale_perc", "0.00");
     text.field("expired_time_cap_reached_count", 0);
@@ -306,6 +307,8 @@ const SAMPLES: usize = 32;
 struct Counts {
     keys: u64,
     expiring: u64,
+    /// Hashes that have a field with a due time.
+    with_due_fields: u64,
     /// Sum over the sampled entries that have a due time, and their number.
     left_ms: u64,
     sampled: u64,
@@ -321,6 +324,7 @@ pub(super) fn keyspace(text: &mut Text, facts: &mut Facts<'_, '_>) {
             let Some(counts) = counts.get_mut(number) else { continue };
             counts.keys += db.entries() as u64;
             counts.expiring += db.entries_with_due() as u64;
+            counts.with_due_fields += db.entries_with_due_fields() as u64;
             let samples = if db.entries_with_due() > 0 { SAMPLES } else { 0 };
             for due_ms in (0..samples).filter_map(|_| db.random_due_ms(&mut worker.rng)) {
                 counts.left_ms += due_ms.saturating_sub(*now_ms);
@@ -329,11 +333,11 @@ pub(super) fn keyspace(text: &mut Text, facts: &mut Facts<'_, '_>) {
         }
     });
     for (number, counts) in counts.iter().enumerate().filter(|(_, counts)| counts.keys > 0) {
-        let Counts { keys, expiring, .. } = counts;
+        let Counts { keys, expiring, with_due_fields, .. } = counts;
         let mean_ms = counts.left_ms.checked_div(counts.sampled).unwrap_or(0);
         text.field(
             &format!("db{number}"),
-            format_args!("keys={keys},expires={expiring},avg_ttl={mean_ms},subexpiry=0"),
+            format_args!("keys={keys},expires={expiring},avg_ttl={mean_ms},subexpiry={with_due_fields}"),
         );
     }
 }
