@@ -16,6 +16,7 @@ use crate::command::execute;
 use crate::command::keys;
 use crate::command::session::Session;
 use crate::command::spec::Group;
+use crate::command::spec::flags::BLOCKING;
 use crate::command::spec::flags::WRITE;
 use crate::command::table::Entry;
 use crate::hub::Hub;
@@ -115,9 +116,7 @@ pub fn wait(cx: &mut Cx<'_>, wait: Wait<'_>) -> Result<(), Error> {
         return Ok(());
     }
     if cx.session.gateway {
-        return Err(Error::Fixed(
-            "ERR commands that wait are not served by the gateway: connect to the node's own port",
-        ));
+        return Err(Error::GatewayWait);
     }
     let mut until_ms = wait.timeout_ms.map(|timeout_ms| cx.now_ms.saturating_add(timeout_ms));
     let place = cx.session.place_kept.take();
@@ -231,6 +230,12 @@ pub fn has_right_type(cx: &mut Cx<'_>, args: Args<'_>) -> bool {
         let found = cx.data.find(&key);
         found.is_some_and(|found| cx.data.db(&key).value_type(found) == wanted)
     })
+}
+
+/// Whether a request is one that waits when it finds nothing, outside MULTI.
+pub fn may_wait(entry: &Entry, args: Args<'_>) -> bool {
+    entry.spec.has(BLOCKING)
+        && (entry.spec.group != Group::Stream || args.iter().any(|word| word.eq_ignore_ascii_case(b"block")))
 }
 
 /// The keys of a request that waits, by its row.

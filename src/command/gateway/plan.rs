@@ -10,6 +10,7 @@ use crate::base::num::parse_u64;
 use crate::base::slot::{Slot, slot_of};
 use crate::cluster::id::NodeId;
 use crate::cluster::route::View;
+use crate::command::blocking;
 use crate::command::keys;
 use crate::command::scan::CURSOR_BITS;
 use crate::command::session::Session;
@@ -80,6 +81,9 @@ pub fn plan(view: &View, session: &Session, args: Args<'_>) -> Plan {
         Ok(entry) => entry,
         Err(error) => return Plan::Refused(error),
     };
+    if blocking::may_wait(entry, args) {
+        return Plan::Refused(Error::GatewayWait);
+    }
     let writes = entry.spec.has(WRITE);
     if txn::is_exec(entry) {
         return exec(session);
