@@ -2,10 +2,10 @@
 //!
 //! Only what has a meaning here exists; what looks into Redis's own structures or crashes the server does not.
 
+mod digest;
+
 use std::net::SocketAddr;
 use std::time::Duration;
-
-use ahash::RandomState;
 
 use crate::base::glob;
 use crate::base::num::{parse_f64, parse_i64, parse_u64};
@@ -22,7 +22,7 @@ use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::reply::{Proto, Reply};
 use crate::resp::shape::Shape;
-use crate::store::db::{Db, Due, Found, NewString};
+use crate::store::db::{Due, NewString};
 use crate::store::walk::Step;
 
 /// The family's rows.
@@ -142,7 +142,7 @@ fn object(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     cx.reply.simple(&format!(
         "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:0 lru_seconds_idle:{} entry_bytes:{}",
         encoding_name(db, found),
-        db.string(found).len(),
+        db.entry_bytes(found),
         db.idle_seconds(found, now_ms),
         db.entry_bytes(found)
     ));
@@ -200,16 +200,6 @@ fn populate(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A digest of one entry under a name: the same in every process on processors of one kind.
-fn digest_entry(db: &Db, found: Found, number: usize, name: &[u8]) -> [u64; 3] {
-    let parts = (number, name, db.string(found), db.due_ms(found).is_some());
-    [1, 2, 3].map(|seed| RandomState::with_seeds(seed, 17, 42, 1 << 40).hash_one(parts))
-}
-
-fn hex(digest: [u64; 3]) -> String {
-    format!("{:016x}{:016x}{:08x}", digest[0], digest[1], digest[2] as u32)
-}
-
 fn digest(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     permit(cx)?;
     let now_ms = cx.now_ms;
@@ -225,27 +215,27 @@ fn digest(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
                 next = db.walk(step, DIGEST_STEP, (now_ms, None), |name| names.push(name.to_vec())).0;
                 for name in &names {
                     if let Some(found) = db.peek(&layout.key(name)) {
-                        let digest = digest_entry(db, found, number, name);
-                        sum.iter_mut().zip(digest).for_each(|(sum, part)| *sum ^= part);
+                        digest::add(&mut sum, digest::of_entry(db, found, number, name, now_ms));
                     }
                 }
             }
         }
     });
-    cx.reply.simple(&hex(sum));
+    cx.reply.simple(&digest::hex(sum));
     Ok(())
 }
 
 fn digest_value(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     permit(cx)?;
+    let now_ms = cx.now_ms;
     cx.reply.array(args.len() - 2);
     for name in args.from(2).iter() {
         let key = cx.data.key(name);
         let digest = match cx.data.find(&key) {
-            Some(found) => digest_entry(cx.data.db(&key), found, 0, b""),
+            Some(found) => digest::of_entry(cx.data.db(&key), found, 0, b"", now_ms),
             None => [0; 3],
         };
-        cx.reply.simple(&hex(digest));
+        cx.reply.simple(&digest::hex(digest));
     }
     Ok(())
 }
