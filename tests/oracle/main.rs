@@ -90,6 +90,18 @@ const DIFFERENCES: &[Difference] = &[
         theirs: "\"hashtable\"",
         reason: "small sets are listpacks since 7.2",
     },
+    Difference {
+        command: "BITCOUNT",
+        ours: "-ERR",
+        theirs: "0",
+        reason: "since 7.2 the range is read before the key is looked at",
+    },
+    Difference {
+        command: "BITPOS",
+        ours: "-ERR",
+        theirs: "",
+        reason: "since 7.2 the range is read before the key is looked at",
+    },
 ];
 
 /// How two replies to the same command are held against each other.
