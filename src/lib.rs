@@ -8,6 +8,7 @@
 //! 4  command            rows, gates, families, execute: synchronous, no sockets
 //! 3  hub                shared services, one file each
 //! 2  cluster            what nodes decide: placement, slot table, leases, routes
+//!    persist            values as bytes: the payloads of DUMP
 //! 1  resp, store, config, metrics
 //! 0  base               clock, rng, numbers, glob, slot, lock, limits
 //! ```
@@ -23,6 +24,7 @@ pub mod config;
 pub mod hub;
 pub mod metrics;
 pub mod peer;
+pub mod persist;
 pub mod resp;
 pub mod server;
 pub mod store;

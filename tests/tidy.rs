@@ -30,6 +30,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("command", 4),
     ("hub", 3),
     ("cluster", 2),
+    ("persist", 2),
     ("resp", 1),
     ("store", 1),
     ("config", 1),

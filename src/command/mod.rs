@@ -12,6 +12,7 @@ pub mod connection;
 pub mod context;
 pub mod debug;
 pub mod docs;
+pub mod dump;
 pub mod execute;
 pub mod expire;
 pub mod flush;

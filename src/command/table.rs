@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
-    acl, bitmap, client, cluster, config, connection, debug, docs, expire, flush, hash, hyperloglog, info,
-    keyspace, latency, list, memory, monitor, object, refused, scan, server, set, shutdown, slowlog, sort,
-    stream, strings, txn,
+    acl, bitmap, client, cluster, config, connection, debug, docs, dump, expire, flush, hash, hyperloglog,
+    info, keyspace, latency, list, memory, monitor, object, refused, scan, server, set, shutdown, slowlog,
+    sort, stream, strings, txn,
 };
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -61,6 +61,7 @@ static FAMILIES: &[&[Spec]] = &[
     config::COMMANDS,
     shutdown::COMMANDS,
     keyspace::COMMANDS,
+    dump::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
     object::COMMANDS,

@@ -286,6 +286,11 @@ pub fn touch(slot: &mut [u8], clock: u16) {
     slot[3..5].copy_from_slice(&clock.to_le_bytes());
 }
 
+/// Says when the entry was last used.
+pub fn set_access_clock(slot: &mut [u8], clock: u16) {
+    slot[3..5].copy_from_slice(&clock.to_le_bytes());
+}
+
 /// The access clock.
 pub fn access_clock(slot: &[u8]) -> u16 {
     u16::from_le_bytes([slot[3], slot[4]])

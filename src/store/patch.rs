@@ -1,4 +1,5 @@
-//! Changes within a string that keep its length, made where it stands. They make it "raw" to OBJECT ENCODING.
+//! Changes within a string that keep its length, made where it stands (they make it "raw" to OBJECT ENCODING), and to
+//! what is known of an entry's use.
 
 use super::db::{Db, Found, access_clock};
 use super::entry::{self, Kind};
@@ -44,5 +45,28 @@ impl Db {
     /// Makes a string "raw" to OBJECT ENCODING, as one that an edit has left unchanged.
     pub fn mark_raw(&mut self, found: Found) {
         entry::set_raw(self.arena.slot_mut(found.handle));
+    }
+
+    /// Says when the key's entry was last used, in seconds before now, and how often, on Redis's scale from 0 to 255.
+    pub fn set_use(&mut self, key: &Key<'_>, idle_seconds: Option<i64>, freq: Option<i64>, now_ms: u64) {
+        let Some(found) = self.peek(key) else { return };
+        let slot = self.arena.slot_mut(found.handle);
+        if let Some(seconds) = idle_seconds {
+            // The clock wraps: who was idle for longer was idle for as long as it can say.
+            let seconds = u16::try_from(seconds).unwrap_or(u16::MAX);
+            entry::set_access_clock(slot, access_clock(now_ms).wrapping_sub(seconds));
+        }
+        if let Some(freq) = freq {
+            // A new entry starts at 5 in Redis, and it takes ten times as many hits to come to each next ten.
+            entry::set_frequency(
+                slot,
+                match freq {
+                    0..=5 => 0,
+                    6..=10 => 1,
+                    11..=20 => 2,
+                    _ => entry::FREQUENCY_MAX,
+                },
+            );
+        }
     }
 }

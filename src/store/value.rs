@@ -12,6 +12,7 @@ pub mod intset;
 pub mod list;
 pub mod listpack;
 pub mod ranked;
+pub mod rdb;
 pub mod set;
 pub mod sorted;
 pub mod stream;
@@ -357,13 +358,15 @@ types! {
 }
 
 impl Value {
-    /// The value as DUMP writes it, without version and checksum.
+    /// The value as it travels to another node where it is not packed: in RDB's format, with nothing lost.
     pub fn dump(&self) -> Vec<u8> {
-        Vec::new()
+        let mut bytes = Vec::new();
+        rdb::encode(self.as_ref(), rdb::Dialect::Own, &mut bytes);
+        bytes
     }
 
     /// The value that [`Value::dump`] has written so; nothing if the bytes are none.
-    pub fn restore(_: &[u8]) -> Option<Self> {
-        None
+    pub fn restore(bytes: &[u8]) -> Option<Self> {
+        rdb::decode(bytes, &Thresholds::default()).ok()
     }
 }

@@ -44,6 +44,15 @@ impl<'a> Ints<'a> {
         ints.iter().zip(ints.iter().skip(1)).all(|(one, next)| one < next).then_some(ints)
     }
 
+    /// The whole intset, copied.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.rows.len());
+        bytes.extend_from_slice(&(self.width as u32).to_le_bytes());
+        bytes.extend_from_slice(&(self.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(self.rows);
+        bytes
+    }
+
     /// How many integers there are.
     #[inline]
     pub fn len(self) -> usize {
@@ -250,6 +259,7 @@ mod tests {
             assert!(ints.as_ints().iter().eq(model.iter().copied()));
             assert_eq!(ints.as_ints().len(), model.len());
             assert_eq!(Ints::check(ints.bytes()).is_some(), !model.is_empty());
+            assert_eq!(Ints::of(&ints.as_ints().to_bytes()).rows, ints.as_ints().rows);
             ints.shrink();
             assert!(ints.capacity_bytes() >= ints.bytes().len());
             while !ints.as_ints().is_empty() {
