@@ -38,6 +38,7 @@ pub mod set;
 pub mod shutdown;
 pub mod slowlog;
 pub mod sort;
+pub mod sorted;
 pub mod spec;
 pub mod stream;
 pub mod strings;

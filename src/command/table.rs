@@ -9,11 +9,7 @@ use std::sync::OnceLock;
 
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
-use crate::command::{
-    acl, bitmap, client, cluster, config, connection, debug, docs, dump, expire, flush, hash, hyperloglog,
-    info, keyspace, latency, list, memory, monitor, object, refused, scan, server, set, shutdown, slowlog,
-    sort, stream, strings, txn,
-};
+use crate::command::{acl, bitmap, client, cluster, config, connection, debug, docs, dump, expire, flush, hash, hyperloglog, info, keyspace, latency, list, memory, monitor, object, refused, scan, server, set, shutdown, slowlog, sort, sorted, stream, strings, txn};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 
@@ -55,6 +51,13 @@ static FAMILIES: &[&[Spec]] = &[
     set::random::COMMANDS,
     set::algebra::COMMANDS,
     sort::COMMANDS,
+    sorted::add::COMMANDS,
+    sorted::remove::COMMANDS,
+    sorted::read::COMMANDS,
+    sorted::range::COMMANDS,
+    sorted::pop::COMMANDS,
+    sorted::random::COMMANDS,
+    sorted::combine::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     info::COMMANDS,

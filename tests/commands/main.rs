@@ -17,6 +17,7 @@ mod sets;
 mod sort;
 mod stream_groups;
 mod streams;
+mod sorted_sets;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;

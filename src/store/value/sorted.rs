@@ -160,6 +160,13 @@ fn order((score, member): (f64, Element<'_>), (other_score, other): (f64, &[u8])
     }
 }
 
+/// Puts members into the order of a sorted set.
+pub fn sort(members: &mut [(Text, f64)]) {
+    members.sort_unstable_by(|(member, score), (other, other_score)| {
+        order((*score, Element::Bytes(member)), (*other_score, other))
+    });
+}
+
 impl<'a> SortedSetRef<'a> {
     /// How many members there are.
     #[inline]
@@ -386,9 +393,7 @@ impl SortedSet {
 
     /// The set of these members, which are all different, in the form that its size asks for.
     pub fn from_members(mut members: Vec<(Text, f64)>, thresholds: &Thresholds) -> Self {
-        members.sort_unstable_by(|(member, score), (other, other_score)| {
-            order((*score, Element::Bytes(member)), (*other_score, other))
-        });
+        sort(&mut members);
         let longest = members.iter().map(|(member, _)| member.len()).max().unwrap_or_default();
         if members.len() <= thresholds.zset_max_listpack_entries
             && longest <= thresholds.zset_max_listpack_value
@@ -614,11 +619,11 @@ fn add_ranked(ranked: &mut Ranked, member: &[u8], score: f64, options: AddOption
     added
 }
 
-/// Hands `then` the element that a score is kept as.
+/// Hands `then` the element that a score is kept as. As in Redis, -0 becomes 0 in this form.
 fn with_score<R>(score: f64, then: impl FnOnce(Element<'_>) -> R) -> R {
-    /// Whole numbers below this are told from their neighbours by a double.
-    const EXACT_MAX: f64 = (1u64 << 53) as f64;
-    if score.trunc() == score && score.abs() <= EXACT_MAX && !(score == 0.0 && score.is_sign_negative()) {
+    /// Whole numbers up to this are integers.
+    const INTEGER_MAX: f64 = (i64::MAX / 2) as f64;
+    if score.abs() <= INTEGER_MAX && score.trunc() == score {
         then(Element::Int(score as i64))
     } else {
         then(Element::Bytes(DoubleText::new().format(score)))
