@@ -52,6 +52,16 @@ const WRITES_WITHOUT_DENYOOM: &[&str] = &[
     "xack",
     "xclaim",
     "xautoclaim",
+    "zrem",
+    "zremrangebyrank",
+    "zremrangebyscore",
+    "zremrangebylex",
+    "zpopmin",
+    "zpopmax",
+    "zmpop",
+    "bzpopmin",
+    "bzpopmax",
+    "bzmpop",
 ];
 
 /// Rows whose arity is not the least that the argument tree says: name, why.
@@ -61,6 +71,8 @@ const ARITY_UNLIKE_TREE: &[(&str, &str)] = &[("quit", "anything may follow; it i
 const UNLIKE_REDIS_7_0: &[(&str, &str, &str)] = &[
     ("command|getkeys", "arity", "7.2 lowered it, so that a command without arguments gets its own error"),
     ("command|getkeysandflags", "arity", "7.2 lowered it, as for GETKEYS"),
+    ("zrank", "arity", "7.2 added WITHSCORE"),
+    ("zrevrank", "arity", "7.2 added WITHSCORE"),
     ("scan", "tips", "7.2 added how to join the replies"),
     ("randomkey", "tips", "7.2 added how to join the replies"),
     ("config|resetstat", "tips", "7.2 added where to send it"),

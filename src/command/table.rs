@@ -9,7 +9,11 @@ use std::sync::OnceLock;
 
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
-use crate::command::{acl, bitmap, client, cluster, config, connection, debug, docs, dump, expire, flush, hash, hyperloglog, info, keyspace, latency, list, memory, monitor, object, refused, scan, server, set, shutdown, slowlog, sort, sorted, stream, strings, txn};
+use crate::command::{
+    acl, bitmap, client, cluster, config, connection, debug, docs, dump, expire, flush, hash, hyperloglog,
+    info, keyspace, latency, list, memory, monitor, object, refused, scan, server, set, shutdown, slowlog,
+    sort, sorted, stream, strings, txn,
+};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 

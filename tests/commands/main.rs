@@ -15,9 +15,9 @@ mod scan;
 mod server;
 mod sets;
 mod sort;
+mod sorted_sets;
 mod stream_groups;
 mod streams;
-mod sorted_sets;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;

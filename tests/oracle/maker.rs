@@ -8,6 +8,9 @@ const DAMAGE_ONE_IN: u64 = 8;
 /// One command in so many is of [`COMMON`].
 const COMMON_ONE_IN: u64 = 5;
 
+/// Arguments of ZRANK and ZREVRANK in 7.0, the name included.
+const RANK_ARGUMENTS: usize = 3;
+
 /// Makes commands.
 pub struct Maker {
     /// The source of all choices.
@@ -72,6 +75,10 @@ impl Maker {
             1 if at > 0 => arguments.insert(at, arguments[at].clone()),
             2 if at > 0 => arguments[at] = junk,
             _ => arguments.push(junk),
+        }
+        // 7.2 lets one more argument follow, so that what is one too many is another error.
+        if arguments[0].to_ascii_lowercase().ends_with(b"rank") {
+            arguments.truncate(RANK_ARGUMENTS);
         }
     }
 
