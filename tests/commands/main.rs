@@ -3,6 +3,7 @@
 mod bitmaps;
 mod blocking;
 mod connection;
+mod dump;
 mod expiry;
 mod flush;
 mod hashes;
