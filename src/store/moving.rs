@@ -14,7 +14,16 @@ use super::index::Position;
 use super::key::Layout;
 use super::keyspace::Keyspace;
 use super::policy::Policy;
+use super::typed::{EditError, Edited};
 use super::usage::Removals;
+use super::value::hash::{FieldDue, Hash};
+use super::value::list::{End, List};
+use super::value::listpack::Element;
+use super::value::set::Set;
+use super::value::sorted::{AddOptions, SortedSet};
+use super::value::stream::id::StreamId;
+use super::value::stream::{NewId, Stream};
+use super::value::{Thresholds, ValueRef, ValueType};
 use super::walk::Step;
 use crate::base::rng::Rng;
 use crate::base::slot::{Slot, slot_of};
@@ -61,11 +70,39 @@ fn entries(keyspace: &Keyspace, slots: &[Slot]) -> Entries {
         let db = shard.db(0);
         for handle in db.index.handles(keyspace.layout().slot_in_shard(slot)) {
             let found = db.found_at(handle).expect("it is in the index").1;
-            let value = (db.string(found).to_vec(), db.due_ms(found), db.is_raw(found));
+            let value = (content(db.value(found)), db.due_ms(found), db.is_raw(found));
             entries.insert(db.key_of(handle).to_vec(), value);
         }
     }
     entries
+}
+
+/// What a value holds, in an order that does not depend on its form.
+fn content(value: ValueRef<'_>) -> Vec<u8> {
+    let joined = |parts: &[Vec<u8>]| [value.value_type().name().as_bytes(), &parts.join(&b'|')].concat();
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    match value {
+        ValueRef::Str(bytes) => return bytes.to_vec(),
+        ValueRef::List(list) => {
+            parts.extend(list.iter().map(|element| element.to_vec()));
+            return joined(&parts);
+        }
+        ValueRef::Set(set) => parts.extend(set.iter().map(|member| member.to_vec())),
+        ValueRef::SortedSet(set) => {
+            let part = |(member, score): (Element<'_>, f64)| {
+                [member.to_vec(), score.to_le_bytes().to_vec()].concat()
+            };
+            parts.extend(set.iter().map(part));
+        }
+        ValueRef::Hash(hash) => hash.for_each_field(|field, value, due_ms| {
+            parts.push([field.to_vec(), value.to_vec(), due_ms.unwrap_or(0).to_le_bytes().to_vec()].concat());
+        }),
+        ValueRef::Stream(stream) => {
+            parts.extend(stream.log().nodes().map(|(_, node)| node.as_pack().bytes().to_vec()));
+        }
+    }
+    parts.sort();
+    joined(&parts)
 }
 
 fn each_shard(keyspace: &Keyspace, mut visit: impl FnMut(&mut Db)) {
@@ -181,9 +218,56 @@ impl World {
         }
     }
 
+    /// Adds something to a collection, or begins one.
+    fn add(&mut self, key: &[u8], value: &[u8]) {
+        let (now_ms, number, bounds) = (self.now_ms, self.rng.below(300), Thresholds::default());
+        let key = self.source.layout().key(key);
+        let mut shard = self.source.lock(key.shard);
+        let db = shard.db(0);
+        let found = db.find(&key, now_ms);
+        let (name, kind) = (number.to_string().into_bytes(), key.hashed.hash % 5);
+        let edited = match kind {
+            0 => db.edit_value::<List, _>(&key, found, now_ms, |list| {
+                if number.is_multiple_of(3) {
+                    list.pop(End::Left, 2, &bounds);
+                } else {
+                    list.push(End::Right, [value, &name].into_iter(), &bounds);
+                }
+                Edited::yes(())
+            }),
+            1 => db.edit_value::<Set, _>(&key, found, now_ms, |set| {
+                Edited::when(set.add(&[&name[..], &value[..value.len().min(100)]].concat(), &bounds), ())
+            }),
+            2 => db.edit_value::<SortedSet, _>(&key, found, now_ms, |set| {
+                set.add(&name, number as f64, AddOptions::default(), &bounds);
+                Edited::yes(())
+            }),
+            3 => db.edit_value::<Hash, _>(&key, found, now_ms, |hash| {
+                let due = if number.is_multiple_of(5) {
+                    FieldDue::At(now_ms + 1_000_000 + number)
+                } else {
+                    FieldDue::Never
+                };
+                hash.set(&name, value, due, &bounds, now_ms);
+                Edited::yes(())
+            }),
+            _ => db.edit_value::<Box<Stream>, _>(&key, found, now_ms, |stream| {
+                let id = NewId::Exactly(StreamId { ms: now_ms, seq: stream.log().length() });
+                Edited::when(stream.log_mut().add(id, [(&name[..], value)].into_iter(), &bounds).is_ok(), ())
+            }),
+        };
+        // A string, or what another key of the same kind left: it goes, so that the next one begins anew.
+        if let (Err(EditError::WrongType), Some(found)) = (edited, found) {
+            db.remove(key.hashed, found);
+        }
+    }
+
     fn write(&mut self) {
         let (key, value, due, now_ms) = (self.key(), self.value(), self.due(), self.now_ms);
         let choice = self.rng.below(20);
+        if choice < 6 {
+            return self.add(&key, &value);
+        }
         if choice < 12 {
             set(&self.source, &key, &value, due, now_ms);
             return;
@@ -192,7 +276,9 @@ impl World {
         let mut shard = self.source.lock(key.shard);
         let db = shard.db(0);
         let found = db.find(&key, now_ms);
+        let is_string = found.is_none_or(|found| db.value_type(found) == ValueType::String);
         match (choice, found) {
+            (12..=14, _) if !is_string => {}
             (12..=13, _) => {
                 db.edit_string(&key, found, now_ms, |buffer| buffer.append(&value)).expect("room");
             }
