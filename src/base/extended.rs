@@ -235,6 +235,14 @@ fn round(top: u128, exponent: i32, sticky: bool) -> Option<(u64, i32)> {
 }
 
 impl Extended {
+    /// The nearest double, or infinity.
+    pub fn to_f64(self) -> f64 {
+        // In two steps: one alone would lose what is near the ends of the range.
+        let half = self.exponent / 2;
+        let magnitude = self.mantissa as f64 * 2f64.powi(half) * 2f64.powi(self.exponent - half);
+        if self.negative { -magnitude } else { magnitude }
+    }
+
     /// The sum, rounded to nearest even; `None` if it is out of range.
     fn add(self, other: Self) -> Option<Self> {
         if self.mantissa == 0 || other.mantissa == 0 {

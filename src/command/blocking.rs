@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use crate::base::num::parse_f64;
+use crate::base::extended::{self, Parsed};
 use crate::base::slot::Slot;
 use crate::command::context::{Cx, WorkerLocal};
 use crate::command::execute;
@@ -94,7 +94,11 @@ pub struct Parked {
 /// # Errors
 /// It is no number, too large, or negative.
 pub fn timeout(text: &[u8]) -> Result<Option<u64>, Error> {
-    let seconds = parse_f64(text).ok_or(Error::TimeoutNotAFloat)?;
+    let seconds = match extended::parse(text).ok_or(Error::TimeoutNotAFloat)? {
+        Parsed::Finite(seconds) => seconds.to_f64(),
+        Parsed::Infinite if text.first() == Some(&b'-') => f64::NEG_INFINITY,
+        Parsed::Infinite => f64::INFINITY,
+    };
     let wait_ms = (seconds * 1000.0).ceil();
     if wait_ms > WAIT_MAX_MS {
         return Err(Error::TimeoutOutOfRange);

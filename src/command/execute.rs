@@ -175,6 +175,24 @@ pub fn hand_over_changes(cx: &mut Cx<'_>) {
     }
 }
 
+/// Counts a command that has waited in vain; `error` is what it is answered, if it is an error.
+pub fn count_in_vain(worker: &mut WorkerLocal, entry: &Entry, error: Option<&Error>) {
+    let tracked = worker.state.config().latency_tracking;
+    let stats = &worker.state.stats;
+    stats.commands_processed.add(1);
+    let row = stats.command(entry.id);
+    if let Some(row) = row {
+        row.record(0, tracked);
+    }
+    if let Some(error) = error {
+        worker.hub.errors.count(error.code());
+        stats.error_replies.add(1);
+        if let Some(row) = row {
+            row.fail();
+        }
+    }
+}
+
 /// Runs the request of a client that waits, again; whether it was answered.
 pub fn again(worker: &mut WorkerLocal, parked: &mut Parked) -> bool {
     let Parked { session, reply, args, entry, slot, .. } = parked;

@@ -291,7 +291,13 @@ fn waiting_commands_find_what_is_there() {
         BLMOVE s c LEFT LEFT 0      => -WRONGTYPE Operation against a key holding the wrong kind of value
         BRPOPLPUSH s c 0            => -WRONGTYPE Operation against a key holding the wrong kind of value
         BLPOP c x                   => -ERR timeout is not a float or out of range
+        BLPOP c 0x7FFFFFFFFFFFFF    => -ERR timeout is out of range
+        BLPOP c inf                 => -ERR timeout is out of range
+        BLPOP c nan                 => -ERR timeout is not a float or out of range
+        BLPOP c 0x1                 => ["c", "4"]
+        RPUSH c 4                   => 1
         BRPOP c -1                  => -ERR timeout is negative
+        BRPOP c -inf                => -ERR timeout is negative
         BLMPOP -1 1 c LEFT          => -ERR timeout is negative
         BLMPOP 0 0 c LEFT           => -ERR numkeys should be greater than 0
         BLMPOP 0 1 c UP             => -ERR syntax error
@@ -332,6 +338,37 @@ fn begin(server: &Server, line: &str) -> Client {
     client.send_raw(format!("{line}\r\n").as_bytes());
     wait_until("the client waits", || blocked(&mut control) > before);
     client
+}
+
+/// What INFO says of a command.
+fn counted(client: &mut Client, command: &str) -> String {
+    let page = client.line("INFO commandstats").text();
+    let line = page
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")).map(str::to_owned));
+    let line = line.unwrap_or_default();
+    let fields: Vec<&str> = line.split(',').collect();
+    format!("{} {}", fields[0], fields[fields.len() - 1])
+}
+
+#[test]
+fn a_command_that_waits_is_counted_once_it_is_answered() {
+    let server = Server::start(&[]);
+    let mut control = server.connect();
+    let mut client = begin(&server, "BLPOP k 0");
+    assert_eq!(counted(&mut control, "blpop"), " ");
+    control.check("LPUSH k a", "1");
+    assert_eq!(client.receive().to_string(), r#"["k", "a"]"#);
+    assert_eq!(counted(&mut control, "blpop"), "1 failed_calls=0");
+    client.line("BLPOP k 0.001");
+    assert_eq!(counted(&mut control, "blpop"), "2 failed_calls=0");
+    let id = client.line("CLIENT ID");
+    client.send_raw(b"BLPOP k 0\r\n");
+    wait_until("the client is released", || {
+        control.line(&format!("CLIENT UNBLOCK {id} ERROR")) == Frame::Integer(1)
+    });
+    assert!(client.receive().to_string().starts_with("-UNBLOCKED"));
+    assert_eq!(counted(&mut control, "blpop"), "3 failed_calls=1");
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn numbers_and_texts() {
 }
 
 #[test]
-fn sets_and_the_order_of_lists() {
+fn sets_and_sorted_sets() {
     check(
         r#"
         SADD numbers 3 1 2          => 3
@@ -61,6 +61,17 @@ fn sets_and_the_order_of_lists() {
         SORT texts                  => -ERR One or more scores can't be converted into double
         SORT texts BY nosort STORE d => 3
         LRANGE d 0 -1               => ["a", "b", "c"]
+        ZADD z 1 a 5 b 2 c 10 d 3 e => 5
+        SORT z ALPHA DESC           => ["e", "d", "c", "b", "a"]
+        SORT z BY nosort            => ["a", "c", "e", "b", "d"]
+        SORT z BY nosort DESC       => ["d", "b", "e", "c", "a"]
+        SORT z BY nosort LIMIT 0 1  => ["a"]
+        SORT z BY nosort DESC LIMIT 0 2 => ["d", "b"]
+        SORT z BY nosort DESC LIMIT 3 5 => ["c", "a"]
+        SORT z BY nosort LIMIT 1 2  => ["c", "e"]
+        SORT z BY nosort LIMIT 5 10 => []
+        SORT z BY nosort DESC LIMIT 5 10 => []
+        SORT z BY nosort LIMIT -10 100 => ["a", "c", "e", "b", "d"]
         RPUSH k 2 1 4 3 5           => 5
         SORT k BY nosort            => ["2", "1", "4", "3", "5"]
         SORT k BY nosort DESC       => ["5", "3", "4", "1", "2"]

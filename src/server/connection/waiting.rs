@@ -16,7 +16,7 @@ use super::{Connection, Next, Phase, Turn};
 use crate::base::limits::{CLUSTER_HOLD_RETRY_MS, INPUT_BACKLOG_BYTES};
 use crate::command::blocking::{self, Parked};
 use crate::command::context::WorkerLocal;
-use crate::command::execute::{Progress, execute};
+use crate::command::execute::{Progress, count_in_vain, execute};
 use crate::command::session::{Closing, ReplyMode, Session};
 use crate::hub::blocked::{Release, Seat, Waiter};
 use crate::resp::args::OwnedArgs;
@@ -93,11 +93,18 @@ impl Connection {
 
     fn give_up(&mut self, cx: &mut Context<'_>, desk: &mut Desk, parked: Option<Box<Parked>>, why: Release) {
         let Some(mut parked) = parked else { return };
-        match why {
-            Release::Timeout => parked.on_timeout.write(&mut parked.reply),
-            Release::Error => parked.reply.error(&Error::Unblocked),
+        let error = match why {
+            Release::Timeout => {
+                parked.on_timeout.write(&mut parked.reply);
+                None
+            }
+            Release::Error => {
+                parked.reply.error(&Error::Unblocked);
+                Some(Error::Unblocked)
+            }
             Release::Again => return self.try_again(cx, desk, *parked),
-        }
+        };
+        count_in_vain(&mut desk.worker, parked.entry, error.as_ref());
         self.stand_up(cx, desk, Some(parked));
     }
 
