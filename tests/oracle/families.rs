@@ -1,6 +1,6 @@
 //! What the random commands are made of: templates by family, with weights, and what their placeholders stand for.
 //!
-//! Left out because no two servers need agree: what is random (SPOP of a set with members, RANDOMKEY), ids and times that
+//! Left out because no two servers need agree: what is random (SPOP, HRANDFIELD and their like, RANDOMKEY), the order in which SORT leaves a set that it does not sort, ids and times that
 //! a server takes from its own clock, SCAN's order, OBJECT REFCOUNT/FREQ/IDLETIME, how a server lays data out in memory,
 //! anything newer than 7.0.
 
@@ -107,7 +107,6 @@ pub const HASHES: Family = Family {
         (12, "HINCRBY {key} {field} {integer}"),
         (12, "HINCRBYFLOAT {key} {field} {float}"),
         (4, "HSCAN {key} 0 COUNT 1000 {scanoptions}"),
-        (3, "HRANDFIELD {key} 0"),
     ],
 };
 
@@ -161,10 +160,7 @@ pub const SETS: Family = Family {
         (6, "SDIFFSTORE {key} {keys}"),
         (8, "SINTERCARD {numkeys} {limitoption}"),
         (4, "SSCAN {key} 0 COUNT 1000 {scanoptions}"),
-        (2, "SPOP {key} 0"),
-        (2, "SPOP {key} 1000"),
-        (2, "SRANDMEMBER {key} 1000"),
-        (6, "SORT {key} {sortoptions} ALPHA"),
+        (6, "SORT {key} ALPHA {limit}"),
     ],
 };
 
@@ -183,19 +179,20 @@ pub const SORTED_SETS: Family = Family {
         (8, "ZRANK {key} {member}"),
         (8, "ZREVRANK {key} {member}"),
         (8, "ZCOUNT {key} {bound} {bound}"),
-        (6, "ZLEXCOUNT {key} {lexbound} {lexbound}"),
+        (6, "ZLEXCOUNT {even} {lexbound} {lexbound}"),
+        (10, "ZADD {even} {evenpairs}"),
         (12, "ZRANGE {key} {index} {index} {zrangeoptions}"),
         (10, "ZRANGE {key} {bound} {bound} BYSCORE {zrangeoptions}"),
-        (8, "ZRANGE {key} {lexbound} {lexbound} BYLEX {zrangeoptions}"),
+        (8, "ZRANGE {even} {lexbound} {lexbound} BYLEX {zrangeoptions}"),
         (6, "ZREVRANGE {key} {index} {index} {withscores}"),
         (6, "ZRANGEBYSCORE {key} {bound} {bound} {scorerangeoptions}"),
         (6, "ZREVRANGEBYSCORE {key} {bound} {bound} {scorerangeoptions}"),
-        (4, "ZRANGEBYLEX {key} {lexbound} {lexbound} {limit}"),
-        (4, "ZREVRANGEBYLEX {key} {lexbound} {lexbound} {limit}"),
+        (4, "ZRANGEBYLEX {even} {lexbound} {lexbound} {limit}"),
+        (4, "ZREVRANGEBYLEX {even} {lexbound} {lexbound} {limit}"),
         (6, "ZRANGESTORE {key} {key} {index} {index} {zrangeoptions}"),
         (4, "ZREMRANGEBYRANK {key} {index} {index}"),
         (4, "ZREMRANGEBYSCORE {key} {bound} {bound}"),
-        (3, "ZREMRANGEBYLEX {key} {lexbound} {lexbound}"),
+        (3, "ZREMRANGEBYLEX {even} {lexbound} {lexbound}"),
         (6, "ZPOPMIN {key} {countoption}"),
         (6, "ZPOPMAX {key} {countoption}"),
         (6, "ZMPOP {numkeys} {minmax} {lmpopoptions}"),
@@ -207,7 +204,6 @@ pub const SORTED_SETS: Family = Family {
         (5, "ZDIFFSTORE {key} {numkeys}"),
         (6, "ZINTERCARD {numkeys} {limitoption}"),
         (4, "ZSCAN {key} 0 COUNT 1000 {scanoptions}"),
-        (3, "ZRANDMEMBER {key} 0"),
         (3, "BZPOPMIN {keys} 0.01"),
         (3, "BZPOPMAX {keys} 0.01"),
         (3, "BZMPOP 0.01 {numkeys} {minmax} {lmpopoptions}"),
@@ -330,6 +326,8 @@ pub const CHOICES: &[(&str, &[&str])] = &[
     ),
     ("score", &["0", "1", "2", "-1", "1.5", "3.25", "-0", "1e20", "0.1", "inf", "-inf", "nan", "x", "2.5"]),
     ("bound", &["-inf", "+inf", "0", "1", "(1", "2", "(2", "-1", "1.5", "(x", "x"]),
+    // Ranges by members are only defined where all scores are equal.
+    ("even", &["even0", "even1"]),
     ("lexbound", &["-", "+", "[a", "(a", "[c", "(c", "[", "(", "x", "[1"]),
     ("where", &["BEFORE", "AFTER", "after", "junk"]),
     ("end", &["LEFT", "RIGHT", "left", "junk"]),
@@ -389,6 +387,7 @@ pub const REPEATS: &[(&str, &str, u64)] = &[
     ("fields", "field", 3),
     ("fieldpairs", "fieldpair", 3),
     ("scorepairs", "scorepair", 4),
+    ("evenpairs", "evenpair", 4),
     ("fieldops", "fieldop", 3),
     ("places", "placeat", 2),
 ];
@@ -397,6 +396,7 @@ pub const REPEATS: &[(&str, &str, u64)] = &[
 pub const COMPOUNDS: &[(&str, &str)] = &[
     ("fieldpair", "{field} {value}"),
     ("scorepair", "{score} {member}"),
+    ("evenpair", "0 {member}"),
     ("placeat", "{longitude} {latitude} {place}"),
 ];
 

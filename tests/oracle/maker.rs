@@ -50,7 +50,9 @@ impl Maker {
         if self.one_in(4) {
             arguments[0].make_ascii_lowercase();
         }
-        if self.one_in(DAMAGE_ONE_IN) {
+        // Another score in a set of equal ones would leave ranges by members undefined.
+        let is_even = arguments.iter().any(|argument| argument.starts_with(b"even"));
+        if !is_even && self.one_in(DAMAGE_ONE_IN) {
             self.damage(&mut arguments);
         }
         arguments
