@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod extended;
+pub mod geo;
 pub mod glob;
 pub mod limits;
 pub mod lock;

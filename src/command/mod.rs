@@ -18,6 +18,7 @@ pub mod expire;
 pub mod flush;
 pub mod gates;
 pub mod gateway;
+pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod info;

@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
-    acl, bitmap, client, cluster, config, connection, debug, docs, dump, expire, flush, hash, hyperloglog,
-    info, keyspace, latency, list, memory, monitor, object, refused, scan, server, set, shutdown, slowlog,
-    sort, sorted, stream, strings, txn,
+    acl, bitmap, client, cluster, config, connection, debug, docs, dump, expire, flush, geo, hash,
+    hyperloglog, info, keyspace, latency, list, memory, monitor, object, refused, scan, server, set,
+    shutdown, slowlog, sort, sorted, stream, strings, txn,
 };
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -62,6 +62,9 @@ static FAMILIES: &[&[Spec]] = &[
     sorted::pop::COMMANDS,
     sorted::random::COMMANDS,
     sorted::combine::COMMANDS,
+    geo::add::COMMANDS,
+    geo::read::COMMANDS,
+    geo::search::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     info::COMMANDS,

@@ -166,8 +166,11 @@ impl Reply {
 
     /// `,value`, or its text as a bulk in RESP2.
     pub fn double(&mut self, value: f64) {
-        let mut text = DoubleText::new();
-        let text = text.format(value);
+        self.double_text(DoubleText::new().format(value));
+    }
+
+    /// The same for a double whose text is the caller's.
+    pub fn double_text(&mut self, text: &[u8]) {
         if self.is_resp3() {
             self.out.extend(b",");
             self.out.extend(text);
