@@ -174,6 +174,9 @@ pub fn forget(hub: &Hub, waiter: &Waiter) {
 /// with no lock held.
 #[cold]
 pub fn serve(worker: &mut WorkerLocal) {
+    // What changed the keys may have taken long (EXEC): who is served now sees the time of now.
+    let batch_ms = worker.state.now_ms;
+    worker.state.now_ms = worker.state.clock.wall_ms().max(batch_ms);
     while let Some(key) = worker.state.changed_keys.pop_front() {
         worker.state.serving = Some(key.1.clone());
         for awaited in Awaited::ALL {
@@ -187,6 +190,7 @@ pub fn serve(worker: &mut WorkerLocal) {
         }
     }
     worker.state.serving = None;
+    worker.state.now_ms = batch_ms;
 }
 
 /// Runs a waiting client's request again; whether it was served.

@@ -386,6 +386,25 @@ fn whoever_waits_is_served_in_order() {
 }
 
 #[test]
+fn a_key_that_is_due_already_serves_nobody() {
+    let server = Server::start(&[]);
+    let mut pusher = server.connect();
+    let mut popper = begin(&server, "BLPOP k 0");
+    pusher.check_all(
+        r#"
+        DEBUG SET-ACTIVE-EXPIRE 0   => OK
+        MULTI                       => OK
+        RPUSH k gone                => QUEUED
+        PEXPIRE k 10                => QUEUED
+        DEBUG SLEEP 0.05            => QUEUED
+        EXEC                        => [1, 1, OK]
+        RPUSH k here                => 1
+        "#,
+    );
+    assert_eq!(popper.receive().to_string(), r#"["k", "here"]"#);
+}
+
+#[test]
 fn a_move_serves_whoever_waits_for_its_destination() {
     let server = Server::start(&[]);
     let mut pusher = server.connect();
