@@ -283,8 +283,14 @@ impl Db {
             buffer.extend_from_slice(self.string(found));
         }
         edit(&mut buffer);
-        let result = self.set_string(key, found, NewString { bytes: &buffer, raw: true }, Due::Keep, now_ms);
         let length = buffer.len();
+        if length > SLOT_BYTES_MAX {
+            // Too long for an entry, whatever the key: the buffer itself becomes the value.
+            let due_ms = self.due_after(found, Due::Keep);
+            let value = Value::Str(Bytes::from(buffer.into_boxed_slice()));
+            return self.set_object(key, found, value, due_ms, true, now_ms).map(|()| length);
+        }
+        let result = self.set_string(key, found, NewString { bytes: &buffer, raw: true }, Due::Keep, now_ms);
         if buffer.capacity() <= SLOT_BYTES_MAX * 2 {
             self.scratch = buffer;
         }

@@ -213,6 +213,14 @@ impl Operation {
             Action::Get => return (Some(present as i64), None),
             // An unsigned field takes a negative number for the great one that has the same bits.
             Action::Set(value) if !self.encoding.signed => (i128::from(value as u64), false),
+            // Redis computes how far it is to the greatest in 64 bits, and so takes the least numbers for great ones.
+            Action::Set(value)
+                if self.overflow == Overflow::Saturate
+                    && self.encoding.bits < 64
+                    && i128::from(value) < self.encoding.limits().1 - i128::from(i64::MAX) =>
+            {
+                (self.encoding.limits().1, false)
+            }
             Action::Set(value) => (i128::from(value), false),
             Action::Increment(by) => (present + i128::from(by), true),
         };
@@ -414,6 +422,9 @@ mod tests {
             ("i64", max as u64, Increment(1), Wrap, (Some(i64::MIN), Some(1 << 63))),
             ("i64", max as u64, Increment(max), Saturate, (Some(max), Some(max as u64))),
             ("i64", 1 << 63, Increment(i64::MIN), Wrap, (Some(0), Some(0))),
+            ("i8", 0, Set(i64::MIN), Saturate, (Some(0), Some(0x7F))),
+            ("i8", 0, Set(i64::MIN + 200), Saturate, (Some(0), Some(0x80))),
+            ("i64", 0, Set(i64::MIN), Saturate, (Some(0), Some(1 << 63))),
             ("i1", 1, Increment(-1), Wrap, (Some(0), Some(0))),
         ];
         for (encoding, raw, action, overflow, expected) in cases {

@@ -13,6 +13,7 @@ use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
 use crate::store::db::{Due, NewString};
+use crate::store::value::Value;
 
 /// The row.
 pub const COMMANDS: &[Spec] = &[Spec::new("bitop", bitop)
@@ -38,6 +39,9 @@ pub const COMMANDS: &[Spec] = &[Spec::new("bitop", bitop)
     ])
     .reply(Shape::Integer)
     .finish()];
+
+/// Longest result that is copied into its entry rather than kept as it is.
+const COPIED_MAX_BYTES: usize = 16 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
@@ -93,9 +97,15 @@ fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let found = cx.data.find(&key);
     let now_ms = cx.now_ms;
     let db = cx.data.db(&key);
-    if !sum.is_empty() {
-        let new = NewString { bytes: &sum, raw: true };
-        db.set_string(&key, found, new, Due::Never, now_ms).map_err(|_| Error::OutOfMemory)?;
+    let length = sum.len();
+    if length > 0 {
+        let stored = if length <= COPIED_MAX_BYTES {
+            let new = NewString { bytes: &sum, raw: true };
+            db.set_string(&key, found, new, Due::Never, now_ms)
+        } else {
+            db.set_value(&key, found, Value::Str(sum.into()), Due::Never, now_ms)
+        };
+        stored.map_err(|_| Error::OutOfMemory)?;
         cx.data.dirty += 1;
         cx.data.event(Class::String, "set", key.bytes);
     } else if let Some(found) = found {
@@ -103,7 +113,7 @@ fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
         cx.data.dirty += 1;
         cx.data.event(Class::Generic, "del", key.bytes);
     }
-    cx.reply.integer(sum.len() as i64);
+    cx.reply.integer(length as i64);
     Ok(())
 }
 
