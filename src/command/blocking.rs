@@ -153,6 +153,7 @@ fn queue_up(cx: &mut Cx<'_>, names: &[&[u8]], number: Option<u64>) -> Arc<Waiter
 fn awaited_by(entry: &Entry) -> Awaited {
     match entry.spec.group {
         Group::SortedSet => Awaited::SortedSet,
+        Group::Stream if entry.spec.has(WRITE) => Awaited::StreamGroup,
         Group::Stream => Awaited::Stream,
         _ => Awaited::List,
     }
@@ -182,7 +183,7 @@ pub fn serve(worker: &mut WorkerLocal) {
         for awaited in Awaited::ALL {
             let mut after = 0;
             while let Some(waiter) = worker.hub.blocked.next(&key, awaited, after) {
-                if !serve_one(worker, &waiter) && awaited != Awaited::Stream {
+                if !serve_one(worker, &waiter) && awaited.speaks_for_others() {
                     break;
                 }
                 after = waiter.number;
@@ -227,7 +228,7 @@ pub fn has_right_type(cx: &mut Cx<'_>, args: Args<'_>) -> bool {
     let changed = cx.worker.serving.clone();
     let (wanted, keys) = match (awaited_by(entry), &changed) {
         // What is no stream any more has lost its groups: that is an answer, too.
-        (Awaited::Stream, _) if entry.spec.has(WRITE) => return true,
+        (Awaited::StreamGroup, _) => return true,
         (Awaited::Stream, Some(key)) => (ValueType::Stream, vec![&**key]),
         (Awaited::Stream, None) => (ValueType::Stream, Vec::new()),
         (Awaited::List, _) => (ValueType::List, keys_of(entry, args)),

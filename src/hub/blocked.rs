@@ -18,7 +18,7 @@ use dashmap::DashMap;
 use crate::base::lock::{Mutex, MutexGuard};
 use crate::hub::clients::{Client, signal};
 
-/// Kinds of commands that wait, of which one that finds nothing speaks for all others of its kind.
+/// Kinds of commands that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
     /// A list that is not empty.
@@ -27,11 +27,18 @@ pub enum Awaited {
     SortedSet = 1,
     /// Entries of a stream; here everyone waits for his own.
     Stream = 2,
+    /// Entries of a stream that are new to a group; that the group is gone is an answer, too.
+    StreamGroup = 3,
 }
 
 impl Awaited {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::List, Self::SortedSet, Self::Stream];
+    pub const ALL: [Self; 4] = [Self::List, Self::SortedSet, Self::Stream, Self::StreamGroup];
+
+    /// Whether one that finds nothing speaks for all others of its kind.
+    pub fn speaks_for_others(self) -> bool {
+        matches!(self, Self::List | Self::SortedSet)
+    }
 }
 
 /// A key that is waited for: number of its database, and its name.
@@ -183,6 +190,14 @@ impl Blocked {
     pub fn next(&self, key: &AwaitedKey, awaited: Awaited, after: u64) -> Option<Arc<Waiter>> {
         let queues = self.by_key.get(key)?;
         queues[awaited as usize].range(after + 1..).next().map(|(_, waiter)| Arc::clone(waiter))
+    }
+
+    /// How many keys are waited for, and how many of them by somebody who is told when they are removed. O(keys).
+    pub fn keys(&self) -> (usize, usize) {
+        let hears = |queues: &Queues| !queues[Awaited::StreamGroup as usize].is_empty();
+        self.by_key
+            .iter()
+            .fold((0, 0), |(all, hearing), queues| (all + 1, hearing + usize::from(hears(queues.value()))))
     }
 
     /// What the client of this id waits for, if it waits.

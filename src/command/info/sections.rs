@@ -72,7 +72,9 @@ pub(super) fn clients(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("clients_in_timeout_table", 0);
     let watched = |client: &Client| u64::from(client.watched.load(Ordering::Relaxed));
     text.field("total_watched_keys", list.iter().map(|client| watched(client)).sum::<u64>());
-    text.field("total_blocking_keys", 0);
+    let (awaited, heard_of_removed) = hub.blocked.keys();
+    text.field("total_blocking_keys", awaited);
+    text.field("total_blocking_keys_on_nokey", heard_of_removed);
 }
 
 /// 0 where there is nothing to divide by.
