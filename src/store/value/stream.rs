@@ -5,11 +5,13 @@
 //! log     the entries and what is known      cursor  walking over them
 //!         of those that are gone             trim    removing the oldest
 //! group   who has read what, and what is pending
+//! chunked what both are kept in: a map by identifiers
 //! ```
 //!
 //! A stream is never packed, and it stays when its last entry goes: its marks and groups are worth keeping. Bytes are
-//! counted along, so that asking for them costs nothing; those of the trees are an estimate by their usual filling.
+//! counted along, so that asking for them costs nothing.
 
+pub mod chunked;
 pub mod cursor;
 pub mod group;
 pub mod id;
@@ -27,31 +29,44 @@ pub use trim::{Keep, Trim};
 
 use crate::store::object::size_class;
 use crate::store::value::{Collection, Form, ValueType};
-use std::collections::BTreeMap;
+use std::fmt;
 
-/// Elements of a tree's node at the filling that adding in ascending order leaves.
-const TREE_NODE_ELEMENTS: usize = 6;
 /// Nodes that are looked at to say how many nodes Redis's radix tree would have.
 const RADIX_LOOKED_AT: usize = 4096;
 
-/// About the bytes that the allocator holds for a tree of so many elements of this size.
-const fn tree_bytes(elements: usize, element_bytes: usize) -> usize {
-    elements.div_ceil(TREE_NODE_ELEMENTS) * log::tree_node_bytes(element_bytes)
-}
-
 /// A stream; see the module.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct Stream {
     log: Log,
-    groups: BTreeMap<Box<[u8]>, Group>,
-    /// Bytes of the groups' names and of what they hold.
+    /// In the order of their names.
+    groups: Vec<(Box<[u8]>, Box<Group>)>,
+    /// Bytes of the groups and of their names.
     groups_bytes: usize,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Stream").field("log", &self.log).field("groups", &self.groups).finish()
+    }
+}
+
+impl Clone for Stream {
+    fn clone(&self) -> Self {
+        let groups = self.groups.clone();
+        // Copies have no room to spare.
+        let groups_bytes = groups.iter().map(|(name, group)| group_bytes(name, group)).sum();
+        Self { log: self.log.clone(), groups, groups_bytes }
+    }
+}
+
+fn group_bytes(name: &[u8], group: &Group) -> usize {
+    size_class(name.len()) + size_class(size_of::<Group>()) + group.heap_bytes()
 }
 
 impl Stream {
     /// A stream without entries and groups.
     pub const fn new() -> Self {
-        Self { log: Log::new(), groups: BTreeMap::new(), groups_bytes: 0 }
+        Self { log: Log::new(), groups: Vec::new(), groups_bytes: 0 }
     }
 
     /// A stream of these entries, without groups.
@@ -61,8 +76,8 @@ impl Stream {
 
     /// Bytes that the allocator holds for everything in it.
     pub fn heap_bytes(&self) -> usize {
-        let tree = tree_bytes(self.groups.len(), size_of::<(Box<[u8]>, Group)>());
-        self.log.heap_bytes() + tree + self.groups_bytes
+        let table = size_class(self.groups.capacity() * size_of::<(Box<[u8]>, Box<Group>)>());
+        self.log.heap_bytes() + table + self.groups_bytes
     }
 
     /// Its entries.
@@ -82,36 +97,50 @@ impl Stream {
 
     /// The groups in the order of their names.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = (&[u8], &Group)> {
-        self.groups.iter().map(|(name, group)| (&**name, group))
+        self.groups.iter().map(|(name, group)| (&**name, &**group))
+    }
+
+    /// Where the name stands among the names, or would.
+    fn position(&self, name: &[u8]) -> Result<usize, usize> {
+        self.groups.binary_search_by(|(known, _)| (**known).cmp(name))
     }
 
     /// The group of this name.
     pub fn group(&self, name: &[u8]) -> Option<&Group> {
-        self.groups.get(name)
+        let at = self.position(name).ok()?;
+        self.groups.get(at).map(|(_, group)| &**group)
     }
 
     /// Adds a group; false if the name is taken.
     pub fn add_group(&mut self, name: &[u8], group: Group) -> bool {
-        if self.groups.contains_key(name) {
+        let Err(at) = self.position(name) else {
             return false;
+        };
+        self.groups_bytes += group_bytes(name, &group);
+        if self.groups.capacity() == 0 {
+            self.groups.reserve_exact(1);
         }
-        self.groups_bytes += size_class(name.len()) + group.heap_bytes();
-        self.groups.insert(name.into(), group);
+        self.groups.insert(at, (name.into(), Box::new(group)));
         true
     }
 
     /// Removes a group with all that is pending in it; false if there is none.
     pub fn remove_group(&mut self, name: &[u8]) -> bool {
-        let Some(group) = self.groups.remove(name) else {
+        let Ok(at) = self.position(name) else {
             return false;
         };
-        self.groups_bytes -= size_class(name.len()) + group.heap_bytes();
+        let (name, group) = self.groups.remove(at);
+        self.groups_bytes -= group_bytes(&name, &group);
+        if self.groups.is_empty() {
+            self.groups = Vec::new();
+        }
         true
     }
 
     /// Hands the entries and a group that may be changed to `edit`; none without such a group.
     pub fn edit_group<R>(&mut self, name: &[u8], edit: impl FnOnce(&Log, &mut Group) -> R) -> Option<R> {
-        let group = self.groups.get_mut(name)?;
+        let at = self.position(name).ok()?;
+        let (_, group) = self.groups.get_mut(at)?;
         let before_bytes = group.heap_bytes();
         let result = edit(&self.log, group);
         self.groups_bytes = self.groups_bytes - before_bytes + group.heap_bytes();
@@ -154,9 +183,9 @@ impl Stream {
     #[cfg(test)]
     fn validate(&self) {
         self.log.validate();
-        self.groups.values().for_each(Group::validate);
-        let groups_bytes: usize =
-            self.groups.iter().map(|(name, group)| size_class(name.len()) + group.heap_bytes()).sum();
+        self.groups.iter().for_each(|(_, group)| group.validate());
+        assert!(self.groups.is_sorted_by(|a, b| a.0 < b.0));
+        let groups_bytes: usize = self.groups.iter().map(|(name, group)| group_bytes(name, group)).sum();
         assert_eq!(groups_bytes, self.groups_bytes);
     }
 }

@@ -4,10 +4,9 @@
 //! is copied or allocated. Pairs that are not asked for are passed over. Deleted entries do not show.
 
 use crate::store::value::listpack::{At, Element, Pack, PackBuf};
+use crate::store::value::stream::chunked::{Chunked, Place};
 use crate::store::value::stream::id::StreamId;
 use crate::store::value::stream::node::{self, EntryHead, Head};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Range;
 
 /// Which way a cursor walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +20,9 @@ pub enum Direction {
 /// A walk over entries; see the module.
 #[derive(Debug)]
 pub struct Cursor<'a> {
-    nodes: Range<'a, StreamId, PackBuf>,
+    nodes: &'a Chunked<PackBuf>,
+    /// The node to go on with.
+    next: Option<Place>,
     start: StreamId,
     end: StreamId,
     direction: Direction,
@@ -48,24 +49,18 @@ struct Open<'a> {
 impl<'a> Cursor<'a> {
     /// A walk over the entries of `nodes` from `start` to `end`, both included.
     pub(super) fn new(
-        nodes: &'a BTreeMap<StreamId, PackBuf>,
+        nodes: &'a Chunked<PackBuf>,
         start: StreamId,
         end: StreamId,
         direction: Direction,
     ) -> Self {
-        // The node that `start` falls into is the last one whose master is not greater.
-        let first = if start > end {
-            None
-        } else if start == StreamId::MIN {
-            Some(start)
-        } else {
-            Some(nodes.range(..=start).next_back().map_or(start, |(master, _)| *master))
+        // The node that an identifier falls into is the last one whose master is not greater.
+        let next = match direction {
+            _ if start > end => None,
+            Direction::Forward => nodes.floor(start).or(nodes.first()),
+            Direction::Backward => nodes.floor(end),
         };
-        let nodes = match first {
-            Some(first) => nodes.range(first..=end),
-            None => Range::default(),
-        };
-        Self { nodes, start, end, direction, open: None }
+        Self { nodes, next, start, end, direction, open: None }
     }
 
     /// Steps to the next entry and gives its identifier; none at the end, also when asked again.
@@ -105,23 +100,25 @@ impl<'a> Cursor<'a> {
     }
 
     fn next_node(&mut self) -> Option<Open<'a>> {
-        let (master, node) = match self.direction {
-            Direction::Forward => self.nodes.next()?,
-            Direction::Backward => self.nodes.next_back()?,
+        let place = self.next?;
+        self.next = match self.direction {
+            Direction::Forward => self.nodes.next(place),
+            Direction::Backward => self.nodes.previous(place),
         };
+        let (master, node) = self.nodes.at(place)?;
         let pack = node.as_pack();
         let head = Head::of(pack)?;
         let end = match self.direction {
             Direction::Forward => head.end(pack),
             Direction::Backward => pack.last(),
         };
-        Some(Open { master: *master, pack, head, end, left: 0, same_at: None, body_at: None })
+        Some(Open { master, pack, head, end, left: 0, same_at: None, body_at: None })
     }
 
     /// Leaves nothing to be found.
     fn finish(&mut self) {
         self.open = None;
-        self.nodes = Range::default();
+        self.next = None;
     }
 }
 

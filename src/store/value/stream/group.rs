@@ -2,13 +2,14 @@
 //!
 //! A pending entry stands in the group's list, with its consumer and its deliveries, and in the index of that consumer:
 //! every change here keeps the two in step. Consumers have numbers, so that a pending entry names its consumer in four
-//! bytes; the order of their names is kept aside. Bytes are counted along, those of the trees by their usual filling.
+//! bytes; the order of their names is kept aside. Bytes are counted along.
 
 use crate::store::object::size_class;
+use crate::store::value::stream::chunked::Chunked;
 use crate::store::value::stream::id::StreamId;
 use crate::store::value::stream::log::Log;
-use crate::store::value::stream::tree_bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// A consumer's number within its group. Good until the consumer is removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct Nack {
 #[derive(Clone, Debug)]
 pub struct Consumer {
     name: Box<[u8]>,
-    pending: BTreeSet<StreamId>,
+    pending: Chunked<()>,
     /// Unix ms at which it last tried to read or claim.
     pub seen_ms: u64,
     /// Unix ms at which it last got an entry that way, if ever.
@@ -49,7 +50,7 @@ impl Consumer {
 
     /// Its pending entries from `start` on, ascending.
     pub fn pending_from(&self, start: StreamId) -> impl Iterator<Item = StreamId> {
-        self.pending.range(start..).copied()
+        self.pending.iter_from(start).map(|(id, ())| id)
     }
 }
 
@@ -67,17 +68,47 @@ pub struct LoadedConsumer {
 }
 
 /// A consumer group; see the module.
-#[derive(Clone, Debug)]
 pub struct Group {
     last_id: StreamId,
     entries_read: Option<u64>,
-    pending: BTreeMap<StreamId, Nack>,
+    pending: Chunked<Nack>,
     consumers: Vec<Option<Consumer>>,
     /// Numbers that are free.
     vacant: Vec<u32>,
     /// Numbers in use, in the order of their consumers' names.
     by_name: Vec<u32>,
     names_bytes: usize,
+    /// Bytes of the consumers' indexes of pending entries.
+    indexes_bytes: usize,
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let consumers: Vec<&Consumer> = self.consumers().collect();
+        formatter
+            .debug_struct("Group")
+            .field("last_id", &self.last_id)
+            .field("entries_read", &self.entries_read)
+            .field("pending", &self.pending)
+            .field("consumers", &consumers)
+            .finish()
+    }
+}
+
+impl Clone for Group {
+    fn clone(&self) -> Self {
+        let consumers = self.consumers.clone();
+        // Copies have no room to spare.
+        let indexes_bytes = consumers.iter().flatten().map(|consumer| consumer.pending.heap_bytes()).sum();
+        Self {
+            pending: self.pending.clone(),
+            consumers,
+            vacant: self.vacant.clone(),
+            by_name: self.by_name.clone(),
+            indexes_bytes,
+            ..*self
+        }
+    }
 }
 
 impl Group {
@@ -86,11 +117,12 @@ impl Group {
         Self {
             last_id,
             entries_read,
-            pending: BTreeMap::new(),
+            pending: Chunked::new(),
             consumers: Vec::new(),
             vacant: Vec::new(),
             by_name: Vec::new(),
             names_bytes: 0,
+            indexes_bytes: 0,
         }
     }
 
@@ -119,10 +151,10 @@ impl Group {
         unowned.is_empty().then_some(group)
     }
 
-    /// Bytes that the allocator holds for it.
+    /// Bytes that the allocator holds for what is in it. O(1).
     pub fn heap_bytes(&self) -> usize {
-        tree_bytes(self.pending.len(), size_of::<(StreamId, Nack)>())
-            + tree_bytes(self.pending.len(), size_of::<StreamId>())
+        self.pending.heap_bytes()
+            + self.indexes_bytes
             + size_class(self.consumers.capacity() * size_of::<Option<Consumer>>())
             + size_class(self.by_name.capacity() * size_of::<u32>())
             + size_class(self.vacant.capacity() * size_of::<u32>())
@@ -203,7 +235,7 @@ impl Group {
             return None;
         };
         let consumer =
-            Consumer { name: name.into(), pending: BTreeSet::new(), seen_ms: now_ms, active_ms: None };
+            Consumer { name: name.into(), pending: Chunked::new(), seen_ms: now_ms, active_ms: None };
         let number = match self.vacant.pop() {
             Some(number) => {
                 if let Some(place) = self.consumers.get_mut(number as usize) {
@@ -228,7 +260,8 @@ impl Group {
         let consumer = self.consumers.get_mut(number as usize)?.take()?;
         self.vacant.push(number);
         self.names_bytes -= size_class(name.len());
-        for id in &consumer.pending {
+        self.indexes_bytes -= consumer.pending.heap_bytes();
+        for (id, ()) in consumer.pending.iter() {
             self.pending.remove(id);
         }
         Some(consumer.pending.len())
@@ -250,17 +283,18 @@ impl Group {
 
     /// The smallest and the greatest pending entry.
     pub fn pending_ends(&self) -> Option<(StreamId, StreamId)> {
-        Some((*self.pending.first_key_value()?.0, *self.pending.last_key_value()?.0))
+        let id = |place| self.pending.at(place).map(|(id, _)| id);
+        Some((id(self.pending.first()?)?, id(self.pending.last()?)?))
     }
 
     /// The pending entries from `start` on, ascending.
     pub fn pending_from(&self, start: StreamId) -> impl Iterator<Item = (StreamId, &Nack)> {
-        self.pending.range(start..).map(|(id, nack)| (*id, nack))
+        self.pending.iter_from(start)
     }
 
     /// What is known of a pending entry.
     pub fn nack(&self, id: StreamId) -> Option<Nack> {
-        self.pending.get(&id).copied()
+        self.pending.get(id).copied()
     }
 
     /// Makes an entry pending as `nack` says, whether it was before, and for whom, or not.
@@ -270,17 +304,23 @@ impl Group {
             Some(before) => Some(before.consumer),
             None => None,
         };
-        if let Some(owner) = owner.and_then(|owner| self.consumer_mut(owner)) {
-            owner.pending.remove(&id);
+        if let Some(owner) = owner {
+            self.edit_index(owner, |index| index.remove(id));
         }
-        if let Some(consumer) = self.consumer_mut(nack.consumer) {
-            consumer.pending.insert(id);
+        self.edit_index(nack.consumer, |index| index.insert(id, ()));
+    }
+
+    fn edit_index(&mut self, consumer: ConsumerId, edit: impl FnOnce(&mut Chunked<()>) -> Option<()>) {
+        if let Some(Some(consumer)) = self.consumers.get_mut(consumer.0 as usize) {
+            let before_bytes = consumer.pending.heap_bytes();
+            edit(&mut consumer.pending);
+            self.indexes_bytes = self.indexes_bytes - before_bytes + consumer.pending.heap_bytes();
         }
     }
 
     /// Counts one more delivery of an entry that is pending.
     pub fn redeliver(&mut self, id: StreamId, now_ms: u64) {
-        if let Some(nack) = self.pending.get_mut(&id) {
+        if let Some(nack) = self.pending.get_mut(id) {
             nack.delivery_ms = now_ms;
             nack.deliveries = nack.deliveries.wrapping_add(1);
         }
@@ -288,12 +328,10 @@ impl Group {
 
     /// Drops an entry from what is pending; false if it was not.
     pub fn acknowledge(&mut self, id: StreamId) -> bool {
-        let Some(nack) = self.pending.remove(&id) else {
+        let Some(nack) = self.pending.remove(id) else {
             return false;
         };
-        if let Some(consumer) = self.consumer_mut(nack.consumer) {
-            consumer.pending.remove(&id);
-        }
+        self.edit_index(nack.consumer, |index| index.remove(id));
         true
     }
 
@@ -306,9 +344,13 @@ impl Group {
         names.dedup();
         assert_eq!(names.len() + self.vacant.len(), self.consumers.len());
         assert_eq!(self.consumers().map(Consumer::pending_len).sum::<usize>(), self.pending.len());
-        for (id, nack) in &self.pending {
+        let indexes_bytes: usize = self.consumers().map(|consumer| consumer.pending.heap_bytes()).sum();
+        assert_eq!(indexes_bytes, self.indexes_bytes);
+        self.pending.validate();
+        self.consumers().for_each(|consumer| consumer.pending.validate());
+        for (id, nack) in self.pending.iter() {
             let consumer = self.consumer(nack.consumer).expect("a pending entry has a consumer");
-            assert!(consumer.pending.contains(id));
+            assert!(consumer.pending.get(id).is_some());
         }
     }
 }

@@ -3,14 +3,13 @@
 //! Entries are only ever added behind the last identifier that was given out, and removed anywhere. Bytes are counted
 //! along. Bounds: one entry's texts are below 1 GiB together; a node takes entries while it is within the thresholds.
 
-use crate::store::object::size_class;
 use crate::store::value::Thresholds;
 use crate::store::value::listpack::PackBuf;
+use crate::store::value::stream::chunked::Chunked;
 use crate::store::value::stream::cursor::{Cursor, Direction};
 use crate::store::value::stream::id::StreamId;
 use crate::store::value::stream::node::{self, EntryHead, Head};
-use crate::store::value::stream::tree_bytes;
-use std::collections::BTreeMap;
+use std::fmt;
 
 /// Most bytes of a node, and of the texts of one entry.
 pub const NODE_BYTES_MAX: usize = 1 << 30;
@@ -54,13 +53,28 @@ pub struct Marks {
 }
 
 /// Entries and marks of a stream; see the module.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct Log {
-    pub(super) nodes: BTreeMap<StreamId, PackBuf>,
+    pub(super) nodes: Chunked<PackBuf>,
     pub(super) marks: Marks,
     pub(super) length: u64,
     /// Bytes that the allocator holds for the nodes' listpacks.
     pub(super) packs_bytes: usize,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Log").field("marks", &self.marks).field("nodes", &self.nodes).finish()
+    }
+}
+
+impl Clone for Log {
+    fn clone(&self) -> Self {
+        let nodes = self.nodes.clone();
+        // Copies have no room to spare.
+        let packs_bytes = nodes.iter().map(|(_, node)| node.capacity_bytes()).sum();
+        Self { nodes, packs_bytes, ..*self }
+    }
 }
 
 impl Log {
@@ -72,7 +86,7 @@ impl Log {
             max_deleted_id: StreamId::MIN,
             entries_added: 0,
         };
-        Self { nodes: BTreeMap::new(), marks, length: 0, packs_bytes: 0 }
+        Self { nodes: Chunked::new(), marks, length: 0, packs_bytes: 0 }
     }
 
     /// Takes over nodes in ascending order; none if one of them is not what it should be, overlaps another, or lies
@@ -115,13 +129,13 @@ impl Log {
     }
 
     /// The nodes and their masters, ascending: what a dump holds.
-    pub fn nodes(&self) -> impl ExactSizeIterator<Item = (StreamId, &PackBuf)> {
-        self.nodes.iter().map(|(master, node)| (*master, node))
+    pub fn nodes(&self) -> impl Iterator<Item = (StreamId, &PackBuf)> {
+        self.nodes.iter()
     }
 
-    /// Bytes that the allocator holds, as far as they are known: the tree's own are an estimate.
+    /// Bytes that the allocator holds. O(1).
     pub fn heap_bytes(&self) -> usize {
-        self.packs_bytes + tree_bytes(self.nodes.len(), size_of::<(StreamId, PackBuf)>())
+        self.packs_bytes + self.nodes.heap_bytes()
     }
 
     /// A walk over the entries from `start` to `end`, both included.
@@ -192,18 +206,15 @@ impl Log {
         texts_bytes: usize,
         bounds: &Thresholds,
     ) {
-        if let Some(mut last) = self.nodes.last_entry() {
-            let master = *last.key();
-            let node = last.get_mut();
-            if let Some(head) = Head::of(node.as_pack())
-                && takes(node, &head, texts_bytes, bounds)
-            {
-                let before_bytes = node.capacity_bytes();
-                let same = node::count_in(node, &head, pairs.clone());
-                node::push_entry(node, master, id, same, pairs);
-                self.packs_bytes = self.packs_bytes - before_bytes + node.capacity_bytes();
-                return;
-            }
+        if let Some((master, node)) = self.nodes.last().and_then(|last| self.nodes.at_mut(last))
+            && let Some(head) = Head::of(node.as_pack())
+            && takes(node, &head, texts_bytes, bounds)
+        {
+            let before_bytes = node.capacity_bytes();
+            let same = node::count_in(node, &head, pairs.clone());
+            node::push_entry(node, master, id, same, pairs);
+            self.packs_bytes = self.packs_bytes - before_bytes + node.capacity_bytes();
+            return;
         }
         let mut node = node::with_head(pairs.clone());
         node::push_entry(&mut node, id, id, true, pairs);
@@ -213,16 +224,16 @@ impl Log {
 
     /// Deletes an entry, if it is there.
     pub fn delete(&mut self, id: StreamId) -> bool {
-        let Some((master, node)) = self.nodes.range_mut(..=id).next_back() else {
+        let place = self.nodes.floor(id);
+        let Some((master, node)) = place.and_then(|place| self.nodes.at_mut(place)) else {
             return false;
         };
-        let Some((head, entry)) = find(node, *master, id) else {
+        let Some((head, entry)) = find(node, master, id) else {
             return false;
         };
         let before_bytes = node.capacity_bytes();
         if head.live <= 1 {
-            let master = *master;
-            self.nodes.remove(&master);
+            self.nodes.remove(master);
             self.packs_bytes -= before_bytes;
         } else {
             node::flag_deleted(node, &entry);
@@ -289,12 +300,13 @@ impl Log {
     #[cfg(test)]
     pub(super) fn validate(&self) {
         let again =
-            Self::from_nodes(self.nodes.iter().map(|(master, node)| (*master, node.clone())), self.marks);
+            Self::from_nodes(self.nodes.iter().map(|(master, node)| (master, node.clone())), self.marks);
         let again = again.expect("every node is sound");
         assert_eq!(again.length, self.length);
         assert_eq!(self.first_entry_id().unwrap_or_default(), self.marks.first_id);
-        let packs_bytes: usize = self.nodes.values().map(PackBuf::capacity_bytes).sum();
+        let packs_bytes: usize = self.nodes.iter().map(|(_, node)| node.capacity_bytes()).sum();
         assert_eq!(packs_bytes, self.packs_bytes);
+        self.nodes.validate();
     }
 }
 
@@ -323,9 +335,4 @@ fn find(node: &PackBuf, master: StreamId, id: StreamId) -> Option<(Head, EntryHe
         }
         end = entry.end(pack)?;
     }
-}
-
-/// Bytes that the allocator takes for one node of a tree with entries of this size, which has room for eleven.
-pub(super) const fn tree_node_bytes(entry_bytes: usize) -> usize {
-    size_class(entry_bytes * 11 + 16)
 }

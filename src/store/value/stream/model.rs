@@ -122,6 +122,7 @@ fn entries_agree_with_a_map() {
             assert_eq!(log.length(), model.len() as u64);
             assert_eq!(log.last_entry_id(), model.last_key_value().map(|(id, _)| *id));
         }
+        log.clone().validate();
         for direction in [Direction::Forward, Direction::Backward] {
             let mut expected: Vec<_> = model.clone().into_iter().collect();
             if direction == Direction::Backward {
@@ -237,6 +238,7 @@ fn groups_agree_with_a_map() {
             });
             stream.validate();
         }
+        stream.clone().validate();
         let group = stream.group(b"g").expect("it was added");
         let held: Vec<_> = group
             .pending_from(StreamId::MIN)

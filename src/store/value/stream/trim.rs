@@ -32,7 +32,7 @@ impl Log {
     /// Removes entries from the start; how many.
     pub fn trim(&mut self, trim: Trim) -> u64 {
         let mut removed = 0;
-        while let Some((master, node)) = self.nodes.first_key_value() {
+        while let Some((master, node)) = self.nodes.first().and_then(|first| self.nodes.at(first)) {
             if let Keep::Newest(count) = trim.keep
                 && self.length <= count
             {
@@ -46,7 +46,7 @@ impl Log {
             }
             let whole = match trim.keep {
                 Keep::Newest(count) => self.length - head.live >= count,
-                Keep::From(id) => node::last_id(node.as_pack(), *master).is_none_or(|last| last < id),
+                Keep::From(id) => node::last_id(node.as_pack(), master).is_none_or(|last| last < id),
             };
             if whole {
                 self.drop_first_node(head.live);
@@ -77,11 +77,10 @@ impl Log {
             Keep::Newest(count) => self.length.saturating_sub(count),
             Keep::From(_) => u64::MAX,
         };
-        let Some(mut first) = self.nodes.first_entry() else {
+        let first = self.nodes.first();
+        let Some((master, node)) = first.and_then(|first| self.nodes.at_mut(first)) else {
             return 0;
         };
-        let master = *first.key();
-        let node = first.get_mut();
         let before_bytes = node.capacity_bytes();
         let Some((head, removed)) = delete_first(node, master, keep, surplus) else {
             return 0;
