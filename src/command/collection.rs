@@ -2,7 +2,7 @@
 //! elements.
 
 use crate::base::glob;
-use crate::base::num::{parse_i64, parse_u64};
+use crate::base::num::parse_i64;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::output::Mark;
@@ -23,12 +23,26 @@ pub fn write_element(reply: &mut Reply, element: Element<'_>) {
     }
 }
 
-/// The cursor of HSCAN, SSCAN or ZSCAN, which is looked at before the key is.
+/// The cursor of HSCAN, SSCAN or ZSCAN, which is looked at before the key is. As in Redis it may have a sign and leading
+/// zeros, ends at a NUL, and is 0 if there is nothing.
 ///
 /// # Errors
-/// It is no number.
+/// It is no number, or none of 64 bits.
 pub fn scan_cursor(text: &[u8]) -> Result<u64, Error> {
-    parse_u64(text).ok_or(Error::InvalidCursor)
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    let text = text.get(..end).unwrap_or_default();
+    let (negative, digits) = match text {
+        [] => return Ok(0),
+        [sign @ (b'+' | b'-'), digits @ ..] => (*sign == b'-', digits),
+        digits => (false, digits),
+    };
+    let add = |sum: u64, digit: &u8| {
+        let digit = digit.is_ascii_digit().then_some(u64::from(digit & 0x0f))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    };
+    let number = digits.iter().try_fold(0, add).filter(|_| !digits.is_empty());
+    let number = number.ok_or(Error::InvalidCursor)?;
+    Ok(if negative { number.wrapping_neg() } else { number })
 }
 
 /// The options of HSCAN, SSCAN and ZSCAN, which are looked at only if the key is there.
@@ -143,4 +157,31 @@ pub fn write_repeated(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scan_cursor;
+    use crate::resp::error::Error;
+
+    #[test]
+    fn cursors_are_read_as_redis_reads_them() {
+        let cases: &[(&[u8], Option<u64>)] = &[
+            (b"0", Some(0)),
+            (b"", Some(0)),
+            (b"007", Some(7)),
+            (b"+7", Some(7)),
+            (b"-1", Some(u64::MAX)),
+            (b"7\0x", Some(7)),
+            (b"18446744073709551615", Some(u64::MAX)),
+            (b"18446744073709551616", None),
+            (b"+", None),
+            (b" 7", None),
+            (b"7 ", None),
+            (b"x", None),
+        ];
+        for &(text, cursor) in cases {
+            assert_eq!(scan_cursor(text), cursor.ok_or(Error::InvalidCursor), "{}", text.escape_ascii());
+        }
+    }
 }

@@ -94,12 +94,7 @@ impl Hash {
         }
         match self {
             Self::Packed(_) | Self::Timed(_) => self.set_packed(name, value, due, thresholds, now_ms),
-            Self::Table(table) => {
-                let present = table.get(name).filter(|field| !field.is_due(now_ms));
-                let (is_new, before_ms) = (present.is_none(), present.and_then(|field| field.due_ms));
-                table.put(Field { name, value, due_ms: due.after(before_ms) });
-                is_new
-            }
+            Self::Table(table) => table.set(name, value, now_ms, |present_ms| due.after(present_ms)),
         }
     }
 
@@ -222,7 +217,7 @@ impl Hash {
         }
         let mut table = Box::<HashTable>::default();
         self.as_ref().for_each_field(|name, value, due_ms| {
-            name.with_bytes(|name| value.with_bytes(|value| table.put(Field { name, value, due_ms })));
+            name.with_bytes(|name| value.with_bytes(|value| table.set(name, value, 0, |_| due_ms)));
         });
         *self = Self::Table(table);
     }

@@ -66,6 +66,8 @@ pub struct Table<T> {
     len: usize,
     /// Allocated by segments.
     segment_bytes: usize,
+    /// Allocated by all else: counted anew when that changes, which is seldom.
+    frame_bytes: usize,
 }
 
 impl<T> Default for Table<T> {
@@ -85,7 +87,9 @@ impl<T: Clone> Clone for Table<T> {
         let pages: Vec<Vec<Segment<T>>> = self.pages.iter().map(copy).collect();
         let segment_bytes = pages.iter().flatten().map(Segment::heap_bytes).sum();
         let (directory, crowd) = (self.directory.clone(), self.crowd.clone());
-        Self { pages, directory, crowd, segment_bytes, ..*self }
+        let mut copied = Self { pages, directory, crowd, segment_bytes, ..*self };
+        copied.count_frame();
+        copied
     }
 }
 
@@ -101,6 +105,7 @@ impl<T> Table<T> {
             segments: 0,
             len: 0,
             segment_bytes: 0,
+            frame_bytes: 0,
         }
     }
 
@@ -116,12 +121,19 @@ impl<T> Table<T> {
     }
 
     /// Bytes that the allocator holds for the table: not what the elements own.
+    #[inline]
     pub fn heap_bytes(&self) -> usize {
+        self.segment_bytes + self.frame_bytes
+    }
+
+    fn count_frame(&mut self) {
+        self.frame_bytes = self.frame();
+    }
+
+    fn frame(&self) -> usize {
         let page = |page: &Vec<Segment<T>>| size_class(page.capacity() * size_of::<Segment<T>>());
-        let last = self.pages.last().map_or(0, page);
         let full = size_class(PAGE_SEGMENTS * size_of::<Segment<T>>());
-        self.segment_bytes
-            + last
+        self.pages.last().map_or(0, page)
             + self.pages.len().saturating_sub(1) * full
             + size_class(self.pages.capacity() * size_of::<Vec<Segment<T>>>())
             + size_class(self.directory.capacity() * size_of::<u32>())
@@ -152,6 +164,21 @@ impl<T> Table<T> {
     /// Adds an element, which must not be there yet.
     pub fn insert(&mut self, hash: u64, item: T, hasher: impl Fn(&T) -> u64) {
         self.len += 1;
+        let number = self.number(hash);
+        match self.segment_mut(number) {
+            Some(segment) if segment.items.len() < SEGMENT_MAX => {
+                let added = segment.push(hash, item, &hasher);
+                self.segment_bytes += added;
+            }
+            _ => {
+                self.insert_with_room_made(hash, item, &hasher);
+                self.count_frame();
+            }
+        }
+    }
+
+    /// Adds an element whose segment is full, or which is the first of all.
+    fn insert_with_room_made(&mut self, hash: u64, item: T, hasher: &impl Fn(&T) -> u64) {
         if self.segments == 0 {
             self.push_segment(Segment::new(0, 0));
         }
@@ -160,13 +187,11 @@ impl<T> Table<T> {
             let may_split = self.may_split(number);
             match self.segment_mut(number) {
                 Some(segment) if segment.items.len() < SEGMENT_MAX => {
-                    let before = segment.heap_bytes();
-                    segment.push(hash, item, &hasher);
-                    let after = segment.heap_bytes();
-                    self.segment_bytes = self.segment_bytes + after - before;
+                    let added = segment.push(hash, item, hasher);
+                    self.segment_bytes += added;
                     return;
                 }
-                Some(_) if may_split => self.split(number, &hasher),
+                Some(_) if may_split => self.split(number, hasher),
                 _ => {
                     self.crowd.push(item);
                     return;
@@ -184,10 +209,9 @@ impl<T> Table<T> {
             self.len -= 1;
             return Some(self.crowd.swap_remove(at));
         };
-        let before = segment.heap_bytes();
-        let item = segment.take(slot, position, &hasher);
-        let (after, left) = (segment.heap_bytes(), segment.items.len());
-        self.segment_bytes = self.segment_bytes + after - before;
+        let (item, given_back) = segment.take(slot, position, &hasher);
+        let left = segment.items.len();
+        self.segment_bytes -= given_back;
         self.len -= 1;
         if self.len == 0 {
             self.clear();
@@ -349,7 +373,12 @@ impl<T> Table<T> {
         let mut high = Segment::with_room(prefix << 1 | 1, depth + 1, highs);
         for item in items {
             let hash = hasher(&item);
-            if bit(hash) == 1 { high.push(hash, item, hasher) } else { low.push(hash, item, hasher) }
+            // Both were made with room for theirs.
+            if bit(hash) == 1 {
+                high.push(hash, item, hasher)
+            } else {
+                low.push(hash, item, hasher)
+            };
         }
         self.segment_bytes = self.segment_bytes + low.heap_bytes() - before;
         self.deepest += usize::from(u32::from(depth) + 1 == self.depth);
@@ -375,19 +404,19 @@ impl<T> Table<T> {
         let number = if number == self.segments { neighbour } else { number };
         let is_deepest = u32::from(depth) == self.depth;
         let Some(segment) = self.segment_mut(number) else { return };
-        let before = segment.heap_bytes();
+        let mut added = 0;
         for item in other.items {
-            segment.push(hasher(&item), item, hasher);
+            added += segment.push(hasher(&item), item, hasher);
         }
         segment.prefix = prefix >> 1;
         segment.depth = depth - 1;
-        let after = segment.heap_bytes();
-        self.segment_bytes = self.segment_bytes + after - before;
+        self.segment_bytes += added;
         self.point(prefix >> 1, depth - 1, number as u32);
         self.deepest -= usize::from(is_deepest);
         while self.deepest == 0 && self.depth > 0 {
             self.halve_directory();
         }
+        self.count_frame();
     }
 
     fn halve_directory(&mut self) {
@@ -406,6 +435,7 @@ impl<T> Table<T> {
         assert_eq!(segments.len(), self.segments);
         assert_eq!(segments.iter().map(|it| it.items.len()).sum::<usize>() + self.crowd.len(), self.len);
         assert_eq!(segments.iter().map(|it| it.heap_bytes()).sum::<usize>(), self.segment_bytes);
+        assert_eq!(self.frame_bytes, self.frame());
         assert_eq!(segments.iter().filter(|it| u32::from(it.depth) == self.depth).count(), self.deepest);
         assert_eq!(self.directory.len(), if self.depth == 0 { 0 } else { 1 << self.depth });
         for (number, segment) in segments.iter().enumerate() {
@@ -475,17 +505,27 @@ impl<T> Segment<T> {
         }
     }
 
-    /// Adds an element; there must be fewer than [`SEGMENT_MAX`].
-    fn push(&mut self, hash: u64, item: T, hasher: &impl Fn(&T) -> u64) {
+    /// Adds an element; there must be fewer than [`SEGMENT_MAX`]. Gives the bytes that were allocated for it.
+    #[inline]
+    fn push(&mut self, hash: u64, item: T, hasher: &impl Fn(&T) -> u64) -> usize {
         let len = self.items.len() + 1;
+        let has_room = len * 4 <= self.index.len() * 3 && len <= self.items.capacity();
+        let added = if has_room { 0 } else { self.grow(len, hasher) };
+        self.link(hash, len - 1);
+        self.items.push(item);
+        added
+    }
+
+    /// Makes room for `len` elements; gives the bytes that were allocated.
+    fn grow(&mut self, len: usize, hasher: &impl Fn(&T) -> u64) -> usize {
+        let before = self.heap_bytes();
         if len * 4 > self.index.len() * 3 {
             self.reindex(len, hasher);
         }
         if len > self.items.capacity() {
             self.items.reserve_exact(fitting::<T>(len + len / 8) - self.items.len());
         }
-        self.link(hash, len - 1);
-        self.items.push(item);
+        self.heap_bytes() - before
     }
 
     /// Enters an element's position into the index, which has room.
@@ -511,8 +551,8 @@ impl<T> Segment<T> {
         }
     }
 
-    /// Takes the element at a slot and position out.
-    fn take(&mut self, slot: usize, position: usize, hasher: &impl Fn(&T) -> u64) -> T {
+    /// Takes the element at a slot and position out; gives the bytes that were given back.
+    fn take(&mut self, slot: usize, position: usize, hasher: &impl Fn(&T) -> u64) -> (T, usize) {
         self.unlink(slot, hasher);
         let item = self.items.swap_remove(position);
         if let Some(moved) = self.items.get(position) {
@@ -528,11 +568,14 @@ impl<T> Segment<T> {
             }
         }
         let len = self.items.len();
-        if len * 4 < self.items.capacity() && self.items.capacity() >= SHRINK_MIN {
-            self.items.shrink_to(fitting::<T>(len + len / 2 + 1));
-            self.reindex(len + len / 2 + 1, hasher);
+        if len * 4 >= self.items.capacity() || self.items.capacity() < SHRINK_MIN {
+            return (item, 0);
         }
-        item
+        let before = self.heap_bytes();
+        self.items.shrink_to(fitting::<T>(len + len / 2 + 1));
+        self.reindex(len + len / 2 + 1, hasher);
+        // An index that had shrunk before may be as long as it was; it is never longer.
+        (item, before.saturating_sub(self.heap_bytes()))
     }
 
     /// Vacates a slot, and moves those behind it up that would not be found any more.

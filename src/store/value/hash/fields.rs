@@ -84,6 +84,12 @@ impl Record {
     }
 
     #[inline]
+    fn due_ms(&self) -> Option<u64> {
+        let (_, has_due, _) = self.head();
+        if has_due { self.field().due_ms } else { None }
+    }
+
+    #[inline]
     fn field(&self) -> Field<'_> {
         let (len, has_due, start) = self.head();
         let rest = self.0.get(start..).unwrap_or_default();
@@ -153,28 +159,40 @@ impl HashTable {
         Some(record.field())
     }
 
-    /// Sets a field.
-    pub fn put(&mut self, field: Field<'_>) {
-        let hashed = text_hash(field.name);
-        let present = self.records.get_mut(hashed, |record| record.name() == field.name);
-        let before_ms = present.as_ref().and_then(|record| record.field().due_ms);
-        match present {
-            Some(record) => {
-                if !record.overwrite(field.value, field.due_ms) {
-                    self.record_bytes -= record.0.heap_bytes();
-                    *record = Record::new(field);
-                    self.record_bytes += record.0.heap_bytes();
-                }
-            }
-            None => {
-                let record = Record::new(field);
-                self.record_bytes += record.0.heap_bytes();
-                self.records.insert(hashed, record, hash);
-            }
+    /// Sets a field's value, and its due time to what `due_after` makes of the present one (that of a field that is due
+    /// or not there counts as none); says whether the field is new.
+    pub fn set(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        now_ms: u64,
+        due_after: impl FnOnce(Option<u64>) -> Option<u64>,
+    ) -> bool {
+        let hashed = text_hash(name);
+        let Some(record) = self.records.get_mut(hashed, |record| record.name() == name) else {
+            let due_ms = due_after(None);
+            let record = Record::new(Field { name, value, due_ms });
+            self.record_bytes += record.0.heap_bytes();
+            self.records.insert(hashed, record, hash);
+            self.reschedule(hashed, None, due_ms);
+            return true;
+        };
+        let before_ms = record.due_ms();
+        let is_new = before_ms.is_some_and(|due_ms| due_ms <= now_ms);
+        let due_ms = due_after(before_ms.filter(|_| !is_new));
+        if !record.overwrite(value, due_ms) {
+            self.record_bytes -= record.0.heap_bytes();
+            *record = Record::new(Field { name, value, due_ms });
+            self.record_bytes += record.0.heap_bytes();
         }
-        if before_ms != field.due_ms {
+        self.reschedule(hashed, before_ms, due_ms);
+        is_new
+    }
+
+    fn reschedule(&mut self, hashed: u64, before_ms: Option<u64>, due_ms: Option<u64>) {
+        if before_ms != due_ms {
             before_ms.map(|due_ms| self.due.remove(&(due_ms, hashed)));
-            field.due_ms.map(|due_ms| self.due.insert((due_ms, hashed)));
+            due_ms.map(|due_ms| self.due.insert((due_ms, hashed)));
         }
     }
 
@@ -183,7 +201,7 @@ impl HashTable {
         let Some(field) = self.get(name) else { return false };
         if field.due_ms != due_ms {
             let value = Text::from(field.value);
-            self.put(Field { name, value: &value, due_ms });
+            self.set(name, &value, 0, |_| due_ms);
         }
         true
     }
@@ -206,7 +224,7 @@ impl HashTable {
                 break;
             };
             self.due.pop_first();
-            let is_it = |record: &Record| record.field().due_ms == Some(due_ms);
+            let is_it = |record: &Record| record.due_ms() == Some(due_ms);
             // More than one only where two fields share hash and due time.
             while let Some(record) = self.records.remove(hashed, is_it, hash) {
                 self.record_bytes -= record.0.heap_bytes();
