@@ -3,6 +3,7 @@
 //! Only what has a meaning here exists; what looks into Redis's own structures or crashes the server does not.
 
 mod digest;
+mod reload;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -80,6 +81,9 @@ const SUBCOMMANDS: &[Spec] = &[
         .keys(&[KeySpec::range(2, -1, 1).flags(RO)])
         .args(&[Arg::key("key", 0).multiple()])
         .reply(Shape::Array(&Shape::Simple))
+        .finish(),
+    row("reload", reload::reload, 2, "Writes every value in RDB's format and reads it again.")
+        .reply(Shape::Ok)
         .finish(),
     row("error", error, 3, "Answers with this error line.")
         .args(&[Arg::string("message")])

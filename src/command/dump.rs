@@ -15,7 +15,7 @@ use crate::persist::dump::{self, Refused};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::shape::Shape;
-use crate::store::db::{Due, Found, NewString};
+use crate::store::db::{Db, Due, Found, NewString};
 use crate::store::key::Key;
 use crate::store::value::Value;
 
@@ -135,9 +135,10 @@ fn restore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
         }
     } else {
         let due = if ttl_ms == 0 { Due::Never } else { Due::At(due_ms) };
-        put(cx, &key, found, value, due)?;
         let now_ms = cx.now_ms;
-        cx.data.db(&key).set_use(&key, options.idle_seconds, options.freq, now_ms);
+        let db = cx.data.db(&key);
+        put(db, &key, found, value, due, now_ms)?;
+        db.set_use(&key, options.idle_seconds, options.freq, now_ms);
         cx.data.event(Class::Generic, "restore", key.bytes);
         cx.data.dirty += 1;
     }
@@ -145,9 +146,18 @@ fn restore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn put(cx: &mut Cx<'_>, key: &Key<'_>, found: Option<Found>, value: Value, due: Due) -> Result<(), Error> {
-    let now_ms = cx.now_ms;
-    let db = cx.data.db(key);
+/// Puts a value that was read under a key, in the place of what is there.
+///
+/// # Errors
+/// `OOM` where the store has no room left for entries.
+pub fn put(
+    db: &mut Db,
+    key: &Key<'_>,
+    found: Option<Found>,
+    value: Value,
+    due: Due,
+    now_ms: u64,
+) -> Result<(), Error> {
     let stored = match value {
         Value::Str(bytes) if bytes.len() <= COPIED_MAX_BYTES => {
             db.set_string(key, found, NewString { bytes: &bytes, raw: false }, due, now_ms)

@@ -207,3 +207,29 @@ fn hashes_keep_the_due_times_of_their_fields() {
         }
     });
 }
+
+#[test]
+fn everything_reads_as_it_was_written() {
+    both_protocols(&["--enable-debug-command", "yes"], |_, client| {
+        for (number, (commands, _)) in values().into_iter().enumerate() {
+            for command in commands {
+                let command = command.replacen(" k", &format!(" k{number}"), 1);
+                client.cmd(&line::split(&command));
+            }
+        }
+        client.check("EXPIREAT k1 9000000000", "1");
+        for number in 0..300 {
+            client.cmd(&["ZADD", "z", &format!("{number}.5"), &format!("m{number}")]);
+        }
+        let before = client.line("DEBUG DIGEST");
+        client.check("DEBUG RELOAD", "OK");
+        assert_eq!(client.line("DEBUG DIGEST"), before);
+        client.check("EXPIRETIME k1", "9000000000");
+        client.check("CONFIG SET zset-max-listpack-entries 1000", "OK");
+        client.check("OBJECT ENCODING z", "\"skiplist\"");
+        client.check("DEBUG RELOAD", "OK");
+        client.check("OBJECT ENCODING z", "\"listpack\"");
+        client.check("CONFIG SET zset-max-listpack-entries 128", "OK");
+        assert_eq!(client.line("DEBUG DIGEST"), before);
+    });
+}
