@@ -4,11 +4,12 @@
 use super::db::{Db, Found, access_clock};
 use super::entry::{self, Kind};
 use super::key::Key;
+use super::value::Value;
 use super::watch::State;
 
 impl Db {
     /// Overwrites bytes of the key's string from `offset` on; false, and nothing is changed, if they do not all lie within
-    /// it or it is an object of its own (which [`Db::edit_string`] edits in place).
+    /// it or it is shared with a reply (then [`Db::edit_string`] edits a copy).
     pub fn patch(&mut self, key: &Key<'_>, found: Found, offset: usize, bytes: &[u8], now_ms: u64) -> bool {
         let patched = self.patch_with(key, found, now_ms, |string| {
             let part = string.get_mut(offset..).and_then(|rest| rest.get_mut(..bytes.len()));
@@ -21,7 +22,7 @@ impl Db {
     }
 
     /// Has `edit` change bytes of the key's string; gives how many changes it says that it made, or nothing, without
-    /// asking it, if the string is an object of its own.
+    /// asking it, if the string is shared with a reply.
     pub fn patch_with(
         &mut self,
         key: &Key<'_>,
@@ -30,10 +31,15 @@ impl Db {
         edit: impl FnOnce(&mut [u8]) -> u64,
     ) -> Option<u64> {
         let slot = self.arena.slot_mut(found.handle);
-        if entry::kind(slot) != Kind::Inline {
-            return None;
-        }
-        let changes = edit(entry::payload_mut(slot));
+        let changes = match entry::kind(slot) {
+            Kind::Inline => edit(entry::payload_mut(slot)),
+            Kind::Object => {
+                let number = entry::object(slot);
+                self.objects.edit(number, |object| edit_alone(&mut object.value, edit)).flatten()?
+            }
+            Kind::Packed => return None,
+        };
+        let slot = self.arena.slot_mut(found.handle);
         entry::touch(slot, access_clock(now_ms));
         if changes > 0 {
             entry::set_raw(slot);
@@ -67,6 +73,22 @@ impl Db {
                     _ => entry::FREQUENCY_MAX,
                 },
             );
+        }
+    }
+}
+
+/// Edits a string that nobody else holds, without copying it; nothing if somebody does.
+fn edit_alone(value: &mut Value, edit: impl FnOnce(&mut [u8]) -> u64) -> Option<u64> {
+    let Value::Str(bytes) = value else { return None };
+    match std::mem::take(bytes).try_into_mut() {
+        Ok(mut alone) => {
+            let changes = edit(&mut alone);
+            *bytes = alone.freeze();
+            Some(changes)
+        }
+        Err(shared) => {
+            *bytes = shared;
+            None
         }
     }
 }

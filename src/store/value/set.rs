@@ -118,7 +118,7 @@ impl Set {
             Self::Table(_) => true,
         };
         if !fits {
-            self.to_table();
+            self.make_table();
         }
     }
 
@@ -146,7 +146,7 @@ impl Set {
                     buf.push_back(member);
                     return true;
                 }
-                self.to_table();
+                self.make_table();
                 self.add(member, thresholds)
             }
         }
@@ -168,7 +168,7 @@ impl Set {
         let added = ints.insert(value);
         let most = thresholds.set_max_intset_entries.min(INTS_MAX - 1);
         if added && ints.as_ints().len() > most {
-            self.to_table();
+            self.make_table();
         }
         added
     }
@@ -182,14 +182,14 @@ impl Set {
         let fits = ints.len() < thresholds.set_max_listpack_entries
             && member.len().max(longest) <= thresholds.set_max_listpack_value;
         if !fits {
-            return self.to_table();
+            return self.make_table();
         }
         let mut buf = PackBuf::new();
         ints.iter().for_each(|value| buf.push_back_int(value));
         *self = Self::Packed(buf);
     }
 
-    fn to_table(&mut self) {
+    fn make_table(&mut self) {
         if matches!(self, Self::Table(_)) {
             return;
         }
