@@ -3,6 +3,8 @@
 //! BY and GET patterns name keys that no key spec can: a request with one locks all shards ([`follows_patterns`]). In a
 //! cluster such keys must be of the sorted key's slot, as can be told from the pattern alone. Looking at them counts as
 //! hit or miss, not as an access.
+//!
+//! ALPHA compares all bytes of texts, in every locale alike; Redis stops at the first NUL unless the result is stored.
 
 use crate::base::num::parse_i64;
 use crate::base::slot::{Slot, slot_of};

@@ -299,6 +299,7 @@ fn waiting_commands_find_what_is_there() {
         BRPOP c -1                  => -ERR timeout is negative
         BRPOP c -inf                => -ERR timeout is negative
         BLMPOP -1 1 c LEFT          => -ERR timeout is negative
+        BLMPOP x 0 c LEFT           => -ERR numkeys should be greater than 0
         BLMPOP 0 0 c LEFT           => -ERR numkeys should be greater than 0
         BLMPOP 0 1 c UP             => -ERR syntax error
         BLMOVE c c UP LEFT x        => -ERR syntax error

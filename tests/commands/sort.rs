@@ -31,8 +31,8 @@ fn numbers_and_texts() {
         RPUSH words b a "" c 12     => 5
         SORT words                  => -ERR One or more scores can't be converted into double
         SORT words ALPHA            => ["", "12", "a", "b", "c"]
-        RPUSH blank " 2" "" -1      => 3
-        SORT blank                  => ["-1", "", " 2"]
+        RPUSH blank " 2" "" -1 "1\x00x" => 4
+        SORT blank                  => ["-1", "", "1\x00x", " 2"]
         SET s v                     => OK
         SORT s                      => -WRONGTYPE Operation against a key holding the wrong kind of value
         SORT_RO s ALPHA             => -WRONGTYPE Operation against a key holding the wrong kind of value
@@ -107,6 +107,8 @@ fn by_and_get_follow_patterns() {
         SORT k BY name*             => -ERR One or more scores can't be converted into double
         SORT k BY name* ALPHA       => ["4", "1", "3", "2"]
         SORT k BY name* ALPHA DESC  => ["2", "3", "1", "4"]
+        SORT k BY none* ALPHA       => ["1", "2", "3", "4"]
+        SORT k BY none* ALPHA DESC LIMIT 1 2 => ["2", "3"]
         SORT k BY equal*            => ["1", "2", "3", "4"]
         SORT k BY nosort GET #      => ["1", "2", "3", "4"]
         SORT k BY w* GET # STORE d  => 4

@@ -420,11 +420,7 @@ pub const OPTIONS: &[(&str, u64, &[&str])] = &[
     ),
     ("lmpopoptions", 1, &["COUNT 1", "COUNT 2", "COUNT 100", "COUNT 0", "COUNT x"]),
     ("limitoption", 1, &["LIMIT 0", "LIMIT 1", "LIMIT 2", "LIMIT -1", "LIMIT x"]),
-    (
-        "sortoptions",
-        3,
-        &["ALPHA", "ASC", "DESC", "LIMIT 0 3", "LIMIT 1 -1", "BY nosort", "GET #", "BY k*", "GET k*"],
-    ),
+    ("sortoptions", 3, &["ALPHA", "ASC", "DESC", "LIMIT 0 3", "LIMIT 1 -1", "GET #", "BY k*", "GET k*"]),
     ("zaddoptions", 2, &["NX", "XX", "GT", "LT", "CH"]),
     ("zrangeoptions", 2, &["REV", "WITHSCORES", "LIMIT 0 2", "LIMIT 1 -1", "LIMIT x 1"]),
     ("withscores", 1, &["WITHSCORES"]),

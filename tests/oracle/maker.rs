@@ -55,6 +55,12 @@ impl Maker {
         if !is_even && self.one_in(DAMAGE_ONE_IN) {
             self.damage(&mut arguments);
         }
+        // Where keys beside the elements decide the order, equal texts leave it open.
+        let is = |word: &[u8], name: &[u8]| word.eq_ignore_ascii_case(name);
+        let is_sort = is(&arguments[0], b"sort") || is(&arguments[0], b"sort_ro");
+        if is_sort && arguments.iter().any(|word| is(word, b"by")) {
+            arguments.retain(|word| !is(word, b"alpha"));
+        }
         arguments
     }
 
@@ -81,6 +87,12 @@ impl Maker {
         // 7.2 lets one more argument follow, so that what is one too many is another error.
         if arguments[0].to_ascii_lowercase().ends_with(b"rank") {
             arguments.truncate(RANK_ARGUMENTS);
+        }
+        // A wait that is longer than the tests' would end them.
+        if let Some(timeout) = timeout_of(arguments)
+            && str::from_utf8(timeout).is_ok_and(|text| text.trim().parse().is_ok_and(|s: f64| s >= 0.0))
+        {
+            *timeout = b"0.01".to_vec();
         }
     }
 
@@ -265,5 +277,14 @@ impl Maker {
             return vec![b'x'; self.rng.below(40_000) as usize];
         }
         self.pick(VALUES).as_bytes().to_vec()
+    }
+}
+
+/// The timeout of a command that may wait.
+fn timeout_of(arguments: &mut [Vec<u8>]) -> Option<&mut Vec<u8>> {
+    match arguments[0].to_ascii_uppercase().as_slice() {
+        b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BZPOPMIN" | b"BZPOPMAX" => arguments.last_mut(),
+        b"BLMPOP" | b"BZMPOP" => arguments.get_mut(1),
+        _ => None,
     }
 }

@@ -118,8 +118,8 @@ fn pop(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<(), Error> {
 }
 
 fn blmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
-    let timeout_ms = blocking::timeout(&args[1])?;
     let taking = Taking::parse(args, 2)?;
+    let timeout_ms = blocking::timeout(&args[1])?;
     if taking.serve(cx)? {
         return Ok(());
     }

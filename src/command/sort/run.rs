@@ -118,11 +118,14 @@ fn sorted<'d>(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    if wanted.end < items.len() {
+    // Texts from elsewhere may be equal where elements are not: those stay in the order in which they were found.
+    let is_total = !(options.alpha && options.by.is_some());
+    if is_total && wanted.end < items.len() {
         items.select_nth_unstable_by(wanted.end, order);
         items.truncate(wanted.end);
     }
     items.sort_by(order);
+    items.truncate(wanted.end);
     items.drain(..wanted.start);
     Ok(items)
 }
@@ -169,8 +172,9 @@ fn weigh<'d>(
     })
 }
 
-/// Reads a weight, as C's `strtod` would: blanks may stand before it, and nothing at all is zero.
+/// Reads a weight, as C's `strtod` would: blanks may stand before it, a NUL ends it, and nothing at all is zero.
 fn score(text: &[u8]) -> Result<f64, Error> {
+    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
     if text.is_empty() {
         return Ok(0.0);
     }
