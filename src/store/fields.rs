@@ -145,6 +145,7 @@ mod tests {
     use super::super::db::{Db, Due};
     use super::super::key::Layout;
     use super::super::policy::Policy;
+    use super::super::told::Told;
     use super::super::typed::Edited;
     use super::super::value::hash::{FieldDue, Hash};
     use super::super::value::{Thresholds, ValueRef};
@@ -269,6 +270,29 @@ mod tests {
                 |fields: &&BTreeMap<Vec<u8>, u64>| fields.values().any(|&due_ms| due_ms == u64::MAX);
             assert_eq!(db.entries(), model.values().filter(lasting).count());
         }
+    }
+
+    #[test]
+    fn whoever_listens_is_told() {
+        let mut db = Db::new(Layout::seeded(0, 1), Policy::NoEviction);
+        db.set_telling(true);
+        for (name, field, due) in [
+            (&b"stays"[..], &b"a"[..], FieldDue::Never),
+            (b"stays", b"b", FieldDue::At(START_MS + 1)),
+            (b"goes", b"a", FieldDue::At(START_MS + 2)),
+        ] {
+            edit(&mut db, name, START_MS, |hash| {
+                hash.set(field, b"v", due, &Thresholds::default(), START_MS)
+            });
+        }
+        db.take_told();
+        assert!(!db.expire_fields(START_MS + 2, 100));
+        let told = db.take_told();
+        let told: Vec<(Told, &[u8])> = told.iter().map(|(told, key)| (*told, &**key)).collect();
+        assert_eq!(
+            told,
+            [(Told::FieldsExpired, &b"stays"[..]), (Told::FieldsExpired, b"goes"), (Told::Emptied, b"goes")]
+        );
     }
 
     #[test]
