@@ -119,11 +119,42 @@ fn hash(record: &Record) -> u64 {
     text_hash(record.name())
 }
 
+/// Due times in order, each with the hash of its field; takes no memory while there are none.
+#[derive(Clone, Debug, Default)]
+struct DueTimes(Option<Box<BTreeSet<(u64, u64)>>>);
+
+impl DueTimes {
+    fn first(&self) -> Option<(u64, u64)> {
+        self.0.as_ref()?.first().copied()
+    }
+
+    fn count_until(&self, now_ms: u64) -> usize {
+        self.0.as_ref().map_or(0, |times| times.range(..=(now_ms, u64::MAX)).count())
+    }
+
+    fn insert(&mut self, due_ms: u64, hashed: u64) {
+        self.0.get_or_insert_default().insert((due_ms, hashed));
+    }
+
+    fn remove(&mut self, due_ms: u64, hashed: u64) {
+        let Some(times) = &mut self.0 else { return };
+        times.remove(&(due_ms, hashed));
+        if times.is_empty() {
+            self.0 = None;
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let tree = size_class(size_of::<BTreeSet<(u64, u64)>>());
+        self.0.as_ref().map_or(0, |times| tree + times.len() * DUE_BYTES)
+    }
+}
+
 /// Fields by name; see the module.
 #[derive(Clone, Debug, Default)]
 pub struct HashTable {
     records: Table<Record>,
-    due: BTreeSet<(u64, u64)>,
+    due: DueTimes,
     /// Allocated by records.
     record_bytes: usize,
 }
@@ -136,20 +167,17 @@ impl HashTable {
 
     /// Fields that are due.
     pub fn due_fields(&self, now_ms: u64) -> usize {
-        self.due.range(..=(now_ms, u64::MAX)).count()
+        self.due.count_until(now_ms)
     }
 
     /// When the first field is due.
     pub fn next_due_ms(&self) -> Option<u64> {
-        self.due.first().map(|&(due_ms, _)| due_ms)
+        self.due.first().map(|(due_ms, _)| due_ms)
     }
 
     /// Bytes that the allocator holds.
     pub fn heap_bytes(&self) -> usize {
-        size_class(size_of::<Self>())
-            + self.records.heap_bytes()
-            + self.record_bytes
-            + self.due.len() * DUE_BYTES
+        size_class(size_of::<Self>()) + self.records.heap_bytes() + self.record_bytes + self.due.heap_bytes()
     }
 
     /// A field, due or not.
@@ -191,8 +219,8 @@ impl HashTable {
 
     fn reschedule(&mut self, hashed: u64, before_ms: Option<u64>, due_ms: Option<u64>) {
         if before_ms != due_ms {
-            before_ms.map(|due_ms| self.due.remove(&(due_ms, hashed)));
-            due_ms.map(|due_ms| self.due.insert((due_ms, hashed)));
+            before_ms.into_iter().for_each(|due_ms| self.due.remove(due_ms, hashed));
+            due_ms.into_iter().for_each(|due_ms| self.due.insert(due_ms, hashed));
         }
     }
 
@@ -212,7 +240,7 @@ impl HashTable {
         let record = self.records.remove(hashed, |record| record.name() == name, hash)?;
         self.record_bytes -= record.0.heap_bytes();
         let field = record.field();
-        field.due_ms.map(|due_ms| self.due.remove(&(due_ms, hashed)));
+        field.due_ms.into_iter().for_each(|due_ms| self.due.remove(due_ms, hashed));
         Some(!field.is_due(now_ms))
     }
 
@@ -220,10 +248,10 @@ impl HashTable {
     pub fn expire(&mut self, now_ms: u64, max: usize) -> usize {
         let mut removed = 0;
         while removed < max {
-            let Some(&(due_ms, hashed)) = self.due.first().filter(|(due_ms, _)| *due_ms <= now_ms) else {
+            let Some((due_ms, hashed)) = self.due.first().filter(|(due_ms, _)| *due_ms <= now_ms) else {
                 break;
             };
-            self.due.pop_first();
+            self.due.remove(due_ms, hashed);
             let is_it = |record: &Record| record.due_ms() == Some(due_ms);
             // More than one only where two fields share hash and due time.
             while let Some(record) = self.records.remove(hashed, is_it, hash) {
@@ -265,7 +293,8 @@ impl HashTable {
     pub fn validate(&self) {
         self.records.validate(hash);
         let due = self.iter().filter_map(|field| Some((field.due_ms?, text_hash(field.name))));
-        assert_eq!(due.collect::<BTreeSet<_>>(), self.due);
+        assert_eq!(due.collect::<BTreeSet<_>>(), *self.due.0.clone().unwrap_or_default());
+        assert!(self.due.0.as_ref().is_none_or(|times| !times.is_empty()));
         assert_eq!(self.records.iter().map(|record| record.0.heap_bytes()).sum::<usize>(), self.record_bytes);
     }
 }

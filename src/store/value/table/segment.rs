@@ -1,5 +1,5 @@
 //! The elements of one part of the range of hashes, side by side in the order of their arrival, with an index of two
-//! bytes a slot that finds them.
+//! bytes a slot that finds them. A handful of elements has none: they are looked at one after the other.
 //!
 //! Never: more than [`SEGMENT_MAX`] elements; whoever adds one asks first.
 
@@ -9,24 +9,28 @@ use crate::store::object::size_class;
 pub const SEGMENT_MAX: usize = 511;
 /// A segment with fewer elements does not shrink.
 const SHRINK_MIN: usize = 16;
-/// The least length of an index.
-const INDEX_MIN: usize = 8;
+/// The most elements that have no index.
+const UNINDEXED_MAX: usize = 4;
 
 const POSITION_BITS: u32 = 9;
 const POSITION_MASK: u16 = (1 << POSITION_BITS) - 1;
 /// An index slot without an element.
 const VACANT: u16 = u16::MAX;
 
-/// Slots of an index for so many elements: at least a quarter of them stays vacant.
-fn index_length(elements: usize) -> usize {
-    (elements * 4).div_ceil(3).next_power_of_two().max(INDEX_MIN)
+/// An index for so many elements: at least a quarter of its slots stays vacant. A handful gets none.
+fn new_index(elements: usize) -> Box<[u16]> {
+    if elements <= UNINDEXED_MAX {
+        return Box::default();
+    }
+    vec![VACANT; (elements * 4).div_ceil(3).next_power_of_two()].into_boxed_slice()
 }
 
 /// The elements of one part of the range of hashes.
 #[derive(Clone, Debug)]
 pub(super) struct Segment<T> {
     pub(super) items: Vec<T>,
-    /// A tag of the hash and a position in `items` each, found by linear probing from the hash's last bits.
+    /// A tag of the hash and a position in `items` each, found by linear probing from the hash's last bits; empty only
+    /// while there are at most [`UNINDEXED_MAX`] elements.
     index: Box<[u16]>,
     /// The first `depth` bits of its elements' hashes.
     pub(super) prefix: u32,
@@ -43,7 +47,7 @@ impl<T> Segment<T> {
         let mut segment = Self::new(prefix, depth);
         if elements > 0 {
             segment.items.reserve_exact(fitting::<T>(elements));
-            segment.index = vec![VACANT; index_length(elements)].into_boxed_slice();
+            segment.index = new_index(elements);
         }
         segment
     }
@@ -56,7 +60,10 @@ impl<T> Segment<T> {
     /// Slot and position of an element.
     #[inline]
     pub(super) fn find(&self, hash: u64, eq: &impl Fn(&T) -> bool) -> Option<(usize, usize)> {
-        let mask = self.index.len().wrapping_sub(1);
+        if self.index.is_empty() {
+            return self.items.iter().position(eq).map(|position| (0, position));
+        }
+        let mask = self.index.len() - 1;
         let mut slot = hash as usize & mask;
         loop {
             let entry = *self.index.get(slot)?;
@@ -75,17 +82,23 @@ impl<T> Segment<T> {
     #[inline]
     pub(super) fn push(&mut self, hash: u64, item: T, hasher: &impl Fn(&T) -> u64) -> usize {
         let len = self.items.len() + 1;
-        let has_room = len * 4 <= self.index.len() * 3 && len <= self.items.capacity();
+        let has_room = self.is_indexed_for(len) && len <= self.items.capacity();
         let added = if has_room { 0 } else { self.grow(len, hasher) };
         self.link(hash, len - 1);
         self.items.push(item);
         added
     }
 
+    /// Whether so many elements need no longer index.
+    #[inline]
+    fn is_indexed_for(&self, len: usize) -> bool {
+        len * 4 <= self.index.len() * 3 || (self.index.is_empty() && len <= UNINDEXED_MAX)
+    }
+
     /// Makes room for `len` elements; gives the bytes that were allocated.
     fn grow(&mut self, len: usize, hasher: &impl Fn(&T) -> u64) -> usize {
         let before = self.heap_bytes();
-        if len * 4 > self.index.len() * 3 {
+        if !self.is_indexed_for(len) {
             self.reindex(len, hasher);
         }
         if len > self.items.capacity() {
@@ -107,9 +120,9 @@ impl<T> Segment<T> {
         }
     }
 
-    /// Makes a new index, long enough for so many elements.
+    /// Makes a new index, long enough for so many elements, which are no fewer than there are.
     fn reindex(&mut self, elements: usize, hasher: &impl Fn(&T) -> u64) {
-        self.index = vec![VACANT; index_length(elements)].into_boxed_slice();
+        self.index = new_index(elements);
         for position in 0..self.items.len() {
             if let Some(item) = self.items.get(position) {
                 self.link(hasher(item), position);
@@ -119,7 +132,9 @@ impl<T> Segment<T> {
 
     /// Takes the element at a slot and position out; gives the bytes that were given back.
     pub(super) fn take(&mut self, slot: usize, position: usize, hasher: &impl Fn(&T) -> u64) -> (T, usize) {
-        self.unlink(slot, hasher);
+        if !self.index.is_empty() {
+            self.unlink(slot, hasher);
+        }
         let item = self.items.swap_remove(position);
         if let Some(moved) = self.items.get(position) {
             let mask = self.index.len().wrapping_sub(1);
@@ -164,7 +179,8 @@ impl<T> Segment<T> {
     /// Recounts everything; for tests.
     #[cfg(test)]
     pub(super) fn validate(&self, hasher: &impl Fn(&T) -> u64) {
-        assert_eq!(self.index.iter().filter(|&&slot| slot != VACANT).count(), self.items.len());
+        let indexed = self.index.iter().filter(|&&slot| slot != VACANT).count();
+        assert!(indexed == self.items.len() || self.index.is_empty() && self.items.len() <= UNINDEXED_MAX);
         for (position, item) in self.items.iter().enumerate() {
             let found = self.find(hasher(item), &|other| std::ptr::eq(other, item));
             assert_eq!(found.map(|(_, position)| position), Some(position));
@@ -180,6 +196,6 @@ fn tag(hash: u64) -> u16 {
 
 /// Elements that the allocation for `elements` has room for, [`SEGMENT_MAX`] at most.
 fn fitting<T>(elements: usize) -> usize {
-    let bytes = size_class(elements.max(2) * size_of::<T>());
+    let bytes = size_class(elements.max(1) * size_of::<T>());
     (bytes / size_of::<T>().max(1)).min(SEGMENT_MAX).max(elements.min(SEGMENT_MAX))
 }
