@@ -2,8 +2,8 @@
 //!
 //! A look-up by member is one of a hash table; rank, selection by rank and every change go down one path of a B+tree
 //! whose leaves hold the scores side by side. Nothing here ever moves more than one page, one segment of the index or a
-//! path of nodes, so that no call stalls however large the set is. 24 bytes a member besides the member itself (24
-//! bytes up to a length of 22) and its score.
+//! path of nodes, so that no call stalls however large the set is. Index and order take some 27 bytes a member, besides
+//! its text (24 bytes up to a length of 22) and its score.
 //!
 //! Bound: 2^32 members, which no machine of today has the memory for. Scores are never NaN; who calls sees to it.
 
@@ -16,6 +16,8 @@ mod tree;
 use members::Members;
 use tree::Tree;
 
+/// Members that a removal moves at most, so that memory shrinks with the set.
+const MOVES_A_REMOVAL: usize = 2;
 /// How many members ahead a walk asks for.
 const AHEAD: usize = 6;
 
@@ -79,7 +81,7 @@ impl Ranked {
     /// Adds a member that is not there; `hash` is its [`text_hash`].
     pub fn insert(&mut self, hash: u64, member: Text, score: f64) {
         debug_assert!(!score.is_nan());
-        let id = self.members.push(member, score);
+        let id = self.members.insert(member, score);
         let members = &self.members;
         self.index.insert(hash, id, |id| text_hash(members.text(*id)));
         self.tree.insert(members, id);
@@ -92,15 +94,18 @@ impl Ranked {
         let members = &self.members;
         let hasher = |id: &u32| text_hash(members.text(*id));
         self.index.remove(hasher(&id), |other| *other == id, hasher)?;
-        let last = (self.members.len() - 1) as u32;
-        if last != id {
-            self.tree.rename(&self.members, last, id);
+        let removed = self.members.remove(id);
+        // So many that the vacant places do not become more.
+        for _ in 0..MOVES_A_REMOVAL {
+            let Some((last, vacant)) = self.members.spare() else { break };
+            self.tree.rename(&self.members, last, vacant);
             let hash = text_hash(self.members.text(last));
             if let Some(number) = self.index.get_mut(hash, |other| *other == last) {
-                *number = id;
+                *number = vacant;
             }
+            self.members.move_last(vacant);
         }
-        self.members.swap_remove(id)
+        Some(removed)
     }
 
     /// The member of this rank.
@@ -133,7 +138,11 @@ impl Ranked {
     /// The member of this number, which is below [`Ranked::len`], in an order without meaning: for taking members at
     /// random.
     pub fn numbered(&self, number: usize) -> Option<(&[u8], f64)> {
-        let id = (number < self.members.len()).then_some(number as u32)?;
+        let id = if self.members.is_dense() && number < self.len() {
+            number as u32
+        } else {
+            self.select(number)?.0
+        };
         Some((self.members.text(id), self.members.score(id)))
     }
 
@@ -150,9 +159,9 @@ impl Ranked {
         self.members.validate();
         self.tree.validate(&self.members);
         assert_eq!((self.members.len(), self.index.len()), (self.len(), self.len()));
-        for id in 0..self.len() as u32 {
-            let text = self.members.text(id);
-            assert_eq!(self.find(text_hash(text), text).map(|place| place.0), Some(id));
+        for (text, score) in self.walk(0, usize::MAX, false) {
+            let place = self.find(text_hash(text), text).expect("a member");
+            assert_eq!(self.score(place).to_bits(), score.to_bits());
         }
     }
 }

@@ -10,6 +10,7 @@
 
 use super::members::Members;
 use crate::store::object::size_class;
+use crate::store::prefetch;
 
 /// Entries of a leaf at most: with its length, 760 bytes.
 const LEAF_MAX: usize = 63;
@@ -18,6 +19,10 @@ const INNER_MAX: usize = 31;
 /// Nodes with fewer entries than this after a removal are filled from a neighbour, or joined with it.
 const LEAF_MIN: usize = LEAF_MAX / 4;
 const INNER_MIN: usize = INNER_MAX / 4;
+
+/// Scores and numbers in a cache line.
+const LINE_SCORES: usize = 8;
+const LINE_NUMBERS: usize = 16;
 
 /// Where an entry stands or would stand.
 #[derive(Clone, Copy, Debug)]
@@ -362,6 +367,25 @@ impl Tally {
 }
 
 impl Node {
+    /// Brings a node into the processor's cache, all lines of what a search reads at once: it would wait for one after
+    /// the other.
+    #[inline]
+    fn expect(&self) {
+        match self {
+            Self::Empty => {}
+            Self::Leaf(leaf) => {
+                leaf.scores.iter().step_by(LINE_SCORES).for_each(prefetch::bring_start);
+                leaf.ids.iter().step_by(LINE_NUMBERS).for_each(prefetch::bring_start);
+                prefetch::bring_start(&leaf.len);
+            }
+            Self::Inner(inner) => {
+                inner.scores.iter().step_by(LINE_SCORES).for_each(prefetch::bring_start);
+                inner.counts.iter().step_by(LINE_NUMBERS).for_each(prefetch::bring_start);
+                prefetch::bring_start(&inner.len);
+            }
+        }
+    }
+
     #[inline]
     fn first(&self) -> (f64, u32) {
         match self {
@@ -412,6 +436,7 @@ impl Node {
             Self::Inner(inner) => {
                 let (at, is_first) = inner.child_of(members, key);
                 let is_last = is_last && at + 1 == inner.len();
+                inner.children[at].expect();
                 let split = inner.children[at].insert(members, key, id, is_last, tally);
                 if is_first {
                     inner.learn_first(at);
@@ -442,6 +467,7 @@ impl Node {
             Self::Leaf(leaf) => leaf.remove(key, id, new),
             Self::Inner(inner) => {
                 let (at, _) = inner.child_of(members, key);
+                inner.children[at].expect();
                 let change = inner.children[at].remove(members, key, id, new, tally);
                 if change == Change::Removed {
                     inner.counts[at] -= 1;
@@ -539,6 +565,7 @@ impl Tree {
                     if inner.ids[at] == old {
                         inner.ids[at] = new;
                     }
+                    inner.children[at].expect();
                     node = &mut inner.children[at];
                 }
             }
@@ -556,6 +583,7 @@ impl Tree {
                 Node::Leaf(leaf) => return rank + leaf.find(key.score, id).unwrap_or_default(),
                 Node::Inner(inner) => {
                     let (at, _) = inner.child_of(members, key);
+                    inner.children[at].expect();
                     rank += inner.counts[..at].iter().map(|count| *count as usize).sum::<usize>();
                     node = &inner.children[at];
                 }
@@ -578,6 +606,7 @@ impl Tree {
                     let Some(at) = firsts.checked_sub(1) else {
                         return rank;
                     };
+                    inner.children[at].expect();
                     rank += inner.counts[..at].iter().map(|count| *count as usize).sum::<usize>();
                     node = &inner.children[at];
                 }
@@ -608,6 +637,7 @@ impl Tree {
                         at += 1;
                     }
                     node = inner.children.get(at)?;
+                    node.expect();
                 }
             }
         }
