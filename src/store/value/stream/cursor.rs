@@ -8,6 +8,9 @@ use crate::store::value::stream::chunked::{Chunked, Place};
 use crate::store::value::stream::id::StreamId;
 use crate::store::value::stream::node::{self, EntryHead, Head};
 
+/// Entries that are looked at from the end of the last node, for a walk that begins near it.
+const NEAR_END: usize = 8;
+
 /// Which way a cursor walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -109,6 +112,10 @@ impl<'a> Cursor<'a> {
         let pack = node.as_pack();
         let head = Head::of(pack)?;
         let end = match self.direction {
+            // Who follows a stream reads from somewhere near its end on.
+            Direction::Forward if self.next.is_none() && self.start > master => {
+                near_end(pack, master, &head, self.start).or_else(|| head.end(pack))
+            }
             Direction::Forward => head.end(pack),
             Direction::Backward => pack.last(),
         };
@@ -120,6 +127,22 @@ impl<'a> Cursor<'a> {
         self.open = None;
         self.next = None;
     }
+}
+
+/// The end of the last entry before `start`, if only a few follow it.
+fn near_end(pack: Pack<'_>, master: StreamId, head: &Head, start: StreamId) -> Option<At> {
+    if head.live + head.deleted <= NEAR_END as u64 {
+        return None;
+    }
+    let mut end = pack.last()?;
+    for _ in 0..NEAR_END {
+        let flags_at = node::entry_before(pack, end)?;
+        if EntryHead::of(pack, master, head, flags_at)?.id < start {
+            return Some(end);
+        }
+        end = pack.prev(flags_at)?;
+    }
+    None
 }
 
 impl<'a> Open<'a> {

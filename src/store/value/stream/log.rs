@@ -4,7 +4,7 @@
 //! along. Bounds: one entry's texts are below 1 GiB together; a node takes entries while it is within the thresholds.
 
 use crate::store::value::Thresholds;
-use crate::store::value::listpack::PackBuf;
+use crate::store::value::listpack::{At, Pack, PackBuf};
 use crate::store::value::stream::chunked::Chunked;
 use crate::store::value::stream::cursor::{Cursor, Direction};
 use crate::store::value::stream::id::StreamId;
@@ -60,6 +60,9 @@ pub struct Log {
     pub(super) length: u64,
     /// Bytes that the allocator holds for the nodes' listpacks.
     pub(super) packs_bytes: usize,
+    /// In the first node, of this master, all entries up to this element are deleted: who removes the oldest entries one
+    /// by one does not have to pass them each time.
+    pub(super) passed: Option<(StreamId, At)>,
 }
 
 impl fmt::Debug for Log {
@@ -86,7 +89,7 @@ impl Log {
             max_deleted_id: StreamId::MIN,
             entries_added: 0,
         };
-        Self { nodes: Chunked::new(), marks, length: 0, packs_bytes: 0 }
+        Self { nodes: Chunked::new(), marks, length: 0, packs_bytes: 0, passed: None }
     }
 
     /// Takes over nodes in ascending order; none if one of them is not what it should be, overlaps another, or lies
@@ -210,10 +213,14 @@ impl Log {
             && let Some(head) = Head::of(node.as_pack())
             && takes(node, &head, texts_bytes, bounds)
         {
-            let before_bytes = node.capacity_bytes();
+            let (before_bytes, before_len) = (node.capacity_bytes(), node.bytes_len());
             let same = node::count_in(node, &head, pairs.clone());
+            let moved = node.bytes_len() != before_len;
             node::push_entry(node, master, id, same, pairs);
             self.packs_bytes = self.packs_bytes - before_bytes + node.capacity_bytes();
+            if moved {
+                self.passed = None;
+            }
             return;
         }
         let mut node = node::with_head(pairs.clone());
@@ -224,21 +231,25 @@ impl Log {
 
     /// Deletes an entry, if it is there.
     pub fn delete(&mut self, id: StreamId) -> bool {
-        let place = self.nodes.floor(id);
+        let (place, passed) = (self.nodes.floor(id), self.passed);
         let Some((master, node)) = place.and_then(|place| self.nodes.at_mut(place)) else {
             return false;
         };
-        let Some((head, entry)) = find(node, master, id) else {
+        let Some((head, entry)) = find(node, master, id, passed) else {
             return false;
         };
-        let before_bytes = node.capacity_bytes();
+        let (before_bytes, before_len) = (node.capacity_bytes(), node.bytes_len());
         if head.live <= 1 {
             self.nodes.remove(master);
             self.packs_bytes -= before_bytes;
+            self.passed = None;
         } else {
             node::flag_deleted(node, &entry);
             node::set_counts(node, head.live - 1, head.deleted + 1);
             self.packs_bytes = self.packs_bytes - before_bytes + node.capacity_bytes();
+            if node.bytes_len() != before_len {
+                self.passed = None;
+            }
         }
         self.length -= 1;
         self.marks.max_deleted_id = self.marks.max_deleted_id.max(id);
@@ -250,7 +261,28 @@ impl Log {
 
     /// Finds the first identifier anew.
     pub(super) fn update_first(&mut self) {
-        self.marks.first_id = self.first_entry_id().unwrap_or_default();
+        let first = self.first_live();
+        self.passed = first.map(|(master, end, _)| (master, end));
+        self.marks.first_id = match first {
+            Some((_, _, id)) => id,
+            None => self.first_entry_id().unwrap_or_default(),
+        };
+    }
+
+    /// The first entry that is not deleted, if it is in the first node: the node's master, the end of what stands before
+    /// the entry, and its identifier.
+    fn first_live(&self) -> Option<(StreamId, At, StreamId)> {
+        let (master, node) = self.nodes.at(self.nodes.first()?)?;
+        let pack = node.as_pack();
+        let head = Head::of(pack)?;
+        let mut end = begin(pack, master, &head, self.passed)?;
+        loop {
+            let entry = EntryHead::of(pack, master, &head, pack.next(end)?)?;
+            if !entry.is_deleted() {
+                return Some((master, end, entry.id));
+            }
+            end = entry.end(pack)?;
+        }
     }
 
     /// Sets the marks that XSETID sets.
@@ -307,6 +339,12 @@ impl Log {
         let packs_bytes: usize = self.nodes.iter().map(|(_, node)| node.capacity_bytes()).sum();
         assert_eq!(packs_bytes, self.packs_bytes);
         self.nodes.validate();
+        if let Some((_, passed)) = self.passed {
+            let unaided = Self { passed: None, ..self.clone() };
+            let (_, end, _) = unaided.first_live().expect("the first node is not empty");
+            assert!(passed <= end);
+            assert_eq!(self.first_live(), unaided.first_live());
+        }
     }
 }
 
@@ -323,11 +361,29 @@ fn takes(node: &PackBuf, head: &Head, texts_bytes: usize, bounds: &Thresholds) -
     node.bytes_len() + texts_bytes < max_bytes && head.live + head.deleted < max_entries
 }
 
+/// The end of the head, or of the deleted entries that are known to follow it.
+pub(super) fn begin(
+    pack: Pack<'_>,
+    master: StreamId,
+    head: &Head,
+    passed: Option<(StreamId, At)>,
+) -> Option<At> {
+    match passed {
+        Some((known, end)) if known == master => Some(end),
+        _ => head.end(pack),
+    }
+}
+
 /// The entry `id` of the node, if it is there and not deleted.
-fn find(node: &PackBuf, master: StreamId, id: StreamId) -> Option<(Head, EntryHead)> {
+fn find(
+    node: &PackBuf,
+    master: StreamId,
+    id: StreamId,
+    passed: Option<(StreamId, At)>,
+) -> Option<(Head, EntryHead)> {
     let pack = node.as_pack();
     let head = Head::of(pack)?;
-    let mut end = head.end(pack)?;
+    let mut end = begin(pack, master, &head, passed)?;
     loop {
         let entry = EntryHead::of(pack, master, &head, pack.next(end)?)?;
         if entry.id >= id {

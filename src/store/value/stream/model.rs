@@ -329,3 +329,30 @@ fn radix_nodes_are_counted_as_redis_has_them() {
         assert_eq!(stream.radix_nodes(), nodes, "{ms}-{seq}");
     }
 }
+
+#[test]
+fn the_oldest_entries_go_one_by_one() {
+    let one = vec![(b"f".to_vec(), b"v".to_vec())];
+    let bounds = Thresholds { stream_node_max_bytes: 0, stream_node_max_entries: 0, ..Thresholds::default() };
+    let mut log = Log::default();
+    let add = |log: &mut Log| log.add(NewId::InMs(7), pairs(&one), &bounds).expect("it is greater");
+    for _ in 0..300 {
+        add(&mut log);
+    }
+    for gone in 1..400_u64 {
+        // Both counts of the head grow beyond what one byte holds, at different times.
+        if gone % 2 == 0 {
+            add(&mut log);
+        }
+        let first = log.marks().first_id;
+        if gone % 3 == 0 {
+            assert!(log.delete(first));
+        } else {
+            let keep = Keep::Newest(log.length() - 1);
+            assert_eq!(log.trim(Trim { keep, approximate: false, limit: None }), 1);
+        }
+        assert!(!log.delete(first) && log.entry(first).next_id().is_none());
+        assert_eq!(log.marks().first_id, first.next().expect("another"));
+        log.validate();
+    }
+}

@@ -3,9 +3,9 @@
 //! Exact trimming deletes entry by entry in the last node that it touches; approximate trimming removes whole nodes
 //! only, and may be limited to so many entries.
 
-use crate::store::value::listpack::PackBuf;
+use crate::store::value::listpack::{At, PackBuf};
 use crate::store::value::stream::id::StreamId;
-use crate::store::value::stream::log::Log;
+use crate::store::value::stream::log::{self, Log};
 use crate::store::value::stream::node::{self, EntryHead, Head};
 
 /// Which entries are too many.
@@ -68,6 +68,7 @@ impl Log {
         if let Some((_, node)) = self.nodes.pop_first() {
             self.packs_bytes -= node.capacity_bytes();
             self.length -= live;
+            self.passed = None;
         }
     }
 
@@ -77,12 +78,12 @@ impl Log {
             Keep::Newest(count) => self.length.saturating_sub(count),
             Keep::From(_) => u64::MAX,
         };
-        let first = self.nodes.first();
+        let (first, passed) = (self.nodes.first(), self.passed);
         let Some((master, node)) = first.and_then(|first| self.nodes.at_mut(first)) else {
             return 0;
         };
-        let before_bytes = node.capacity_bytes();
-        let Some((head, removed)) = delete_first(node, master, keep, surplus) else {
+        let (before_bytes, before_len) = (node.capacity_bytes(), node.bytes_len());
+        let Some((head, removed)) = delete_first(node, master, (keep, surplus), passed) else {
             return 0;
         };
         if removed == head.live {
@@ -92,6 +93,9 @@ impl Log {
         if removed > 0 {
             node::set_counts(node, head.live - removed, head.deleted + removed);
         }
+        if node.bytes_len() != before_len {
+            self.passed = None;
+        }
         self.packs_bytes = self.packs_bytes - before_bytes + node.capacity_bytes();
         self.length -= removed;
         removed
@@ -99,9 +103,14 @@ impl Log {
 }
 
 /// Flags up to `surplus` entries of the node as deleted, and none that is to be kept; the head as it was, and how many.
-fn delete_first(node: &mut PackBuf, master: StreamId, keep: Keep, surplus: u64) -> Option<(Head, u64)> {
+fn delete_first(
+    node: &mut PackBuf,
+    master: StreamId,
+    (keep, surplus): (Keep, u64),
+    passed: Option<(StreamId, At)>,
+) -> Option<(Head, u64)> {
     let head = Head::of(node.as_pack())?;
-    let mut end = head.end(node.as_pack())?;
+    let mut end = log::begin(node.as_pack(), master, &head, passed)?;
     let mut removed = 0;
     while removed < surplus
         && let Some(flags_at) = node.as_pack().next(end)
