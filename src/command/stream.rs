@@ -16,6 +16,7 @@ use crate::resp::shape::Shape;
 use crate::store::key::Key;
 use crate::store::typed::{Edited, Fate};
 use crate::store::value::stream::{ConsumerId, Cursor, Group, IdText, Log, Stream, StreamId};
+use std::borrow::Cow;
 
 pub mod add;
 pub mod claim;
@@ -126,15 +127,20 @@ fn consumer_created(data: &mut Data<'_>, key: &[u8]) {
     data.event(Class::Stream, "xgroup-createconsumer", key);
 }
 
+/// A name as an error shows it: up to its first zero byte, which ends a text in Redis.
+fn quoted(name: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default())
+}
+
 /// There is no such key, or no such group in it.
 fn no_key_or_group(key: &[u8], group: &[u8]) -> Error {
-    let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
+    let (key, group) = (quoted(key), quoted(group));
     Error::Custom(format!("NOGROUP No such key '{key}' or consumer group '{group}'"))
 }
 
 /// There is no such group in the stream.
 fn no_group(group: &[u8], key: &[u8]) -> Error {
-    let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
+    let (key, group) = (quoted(key), quoted(group));
     Error::Custom(format!("NOGROUP No such consumer group '{group}' for key name '{key}'"))
 }
 

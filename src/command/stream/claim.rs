@@ -9,8 +9,8 @@ use crate::command::spec::flags::{FAST, WRITE};
 use crate::command::spec::key_spec::{DELETE, RW, UPDATE};
 use crate::command::spec::{Group, Spec};
 use crate::command::stream::{
-    ENTRY, KEY, consumer_created, consumer_or_new, edit, no_key_or_group, parse_id, parse_start, write_entry,
-    write_id,
+    ENTRY, KEY, consumer_created, consumer_or_new, edit, no_key_or_group, parse_id, parse_start, quoted,
+    write_entry, write_id,
 };
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -136,7 +136,7 @@ impl Claim {
             } else if is(b"lastid") && options.len() > 0 {
                 self.last_id = parse_id(options.next().unwrap_or_default())?;
             } else {
-                let word = String::from_utf8_lossy(word);
+                let word = quoted(word);
                 return Err(Error::err(format!("Unrecognized XCLAIM option '{word}'")));
             }
         }

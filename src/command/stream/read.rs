@@ -12,8 +12,8 @@ use crate::command::spec::flags::{BLOCKING, READONLY, WRITE};
 use crate::command::spec::key_spec::{ACCESS, KeyFlags, KeySpec, RO};
 use crate::command::spec::{Group, Spec};
 use crate::command::stream::{
-    Boxed, ENTRY, consumer_created, consumer_or_new, edit, parse_count, parse_id, write_entries, write_entry,
-    write_id, write_if_there,
+    Boxed, ENTRY, consumer_created, consumer_or_new, edit, parse_count, parse_id, quoted, write_entries,
+    write_entry, write_id, write_if_there,
 };
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::error::Error;
@@ -347,7 +347,7 @@ fn xreadgroup(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 
 #[cold]
 fn no_group_to_read(key: &[u8], group: &[u8]) -> Error {
-    let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
+    let (key, group) = (quoted(key), quoted(group));
     Error::Custom(format!(
         "NOGROUP No such key '{key}' or consumer group '{group}' in XREADGROUP with GROUP option"
     ))
