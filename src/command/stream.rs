@@ -2,7 +2,7 @@
 //!
 //! A stream stays when its last entry goes. Entries are written into the reply straight from their node, as are pending
 //! entries from their lists. Options are checked before or after the key is looked at as Redis does it, command by
-//! command: clients see which error comes first.
+//! command: clients see which error comes first. What groups have read is no part of what WATCH holds on to.
 
 use crate::base::num::parse_i64;
 use crate::command::collection::write_element;

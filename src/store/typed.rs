@@ -24,22 +24,29 @@ const SCRATCH_MAX_BYTES: usize = 64 * 1024;
 pub struct Edited<R> {
     result: R,
     changed: bool,
+    /// Nobody who watches the key is told.
+    apart: bool,
 }
 
 impl<R> Edited<R> {
     /// The value was changed.
     pub fn yes(result: R) -> Self {
-        Self { result, changed: true }
+        Self { result, changed: true, apart: false }
     }
 
     /// It was not.
     pub fn no(result: R) -> Self {
-        Self { result, changed: false }
+        Self { result, changed: false, apart: false }
     }
 
     /// It was changed if `changed` says so.
     pub fn when(changed: bool, result: R) -> Self {
-        Self { result, changed }
+        Self { result, changed, apart: false }
+    }
+
+    /// What was changed is no part of what transactions watch: WATCH holds on. For values that are objects.
+    pub fn unwatched(self) -> Self {
+        Self { apart: true, ..self }
     }
 }
 
@@ -247,7 +254,11 @@ impl Db {
             return Ok((edited.result, Fate::Removed));
         }
         self.touch(found, now_ms);
-        self.note(key.hashed.slot, key.bytes, state, state);
+        if edited.apart {
+            self.note_apart(key.hashed.slot, key.bytes, state, state);
+        } else {
+            self.note(key.hashed.slot, key.bytes, state, state);
+        }
         Ok((edited.result, Fate::Changed))
     }
 

@@ -93,6 +93,11 @@ impl Attention {
         if let Some(flags) = self.watched.get(key) {
             flags.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
         }
+        self.note_apart(slot, key, before, after)
+    }
+
+    /// The same, but for who watches the key.
+    fn note_apart(&mut self, slot: u32, key: &[u8], before: State, after: State) -> bool {
         if self.awaited.contains_key(key) && self.changed.iter().all(|known| **known != *key) {
             self.changed.push(key.into());
         }
@@ -135,6 +140,13 @@ impl Db {
     pub(super) fn note(&mut self, slot: u32, key: &[u8], before: State, after: State) {
         if let Some(attention) = &mut self.attention {
             self.changed |= attention.note(slot, key, before, after);
+        }
+    }
+
+    /// Says that something beside an entry's value changed, which concerns nobody who watches the key.
+    pub(super) fn note_apart(&mut self, slot: u32, key: &[u8], before: State, after: State) {
+        if let Some(attention) = &mut self.attention {
+            self.changed |= attention.note_apart(slot, key, before, after);
         }
     }
 

@@ -363,3 +363,26 @@ fn an_entry_goes_to_who_waited_longest() {
     assert_eq!(second.reply().to_string(), r#"[["s", [["2-0", ["f", "b"]]]]]"#);
     writer.check("XPENDING s g", r#"[2, "1-0", "2-0", [["one", "1"], ["two", "1"]]]"#);
 }
+
+#[test]
+fn what_groups_read_breaks_no_transaction() {
+    check(
+        r#"
+        XADD s 1 f v                   => "1-0"
+        XGROUP CREATE s g 0            => OK
+        WATCH s                        => OK
+        XREADGROUP GROUP g c STREAMS s > => [["s", [["1-0", ["f", "v"]]]]]
+        XACK s g 1                     => 1
+        XGROUP SETID s g 0             => OK
+        XGROUP CREATE s h 0            => OK
+        MULTI                          => OK
+        XLEN s                         => QUEUED
+        EXEC                           => [1]
+        WATCH s                        => OK
+        XDEL s 1                       => 1
+        MULTI                          => OK
+        XLEN s                         => QUEUED
+        EXEC                           => nil
+        "#,
+    );
+}

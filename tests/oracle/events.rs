@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Commands per family, unless `LARDER_TEST_COMMANDS` says otherwise.
 const COMMANDS: u64 = 6000;
-/// An event that is told at other times since 7.2.
-const CLAIMS_CONSUMER: &str = "xgroup-createconsumer";
+/// Events that are told at other times since 7.2.
+const OF_CONSUMERS: [&str; 2] = ["xgroup-createconsumer", "xgroup-delconsumer"];
 /// A channel for the end of a command's events.
 const DONE: &str = "that was all";
 
@@ -56,8 +56,8 @@ fn told_of(message: &[Frame]) -> Option<String> {
     let [_, _, Frame::Bulk(channel), Frame::Bulk(key)] = message else { return None };
     let channel = String::from_utf8_lossy(channel).into_owned();
     let (db, event) = channel.strip_prefix("__keyevent@")?.split_once("__:")?;
-    // Since 7.2 a claim makes its consumer whether or not there is anything to claim.
-    if event == CLAIMS_CONSUMER {
+    // Since 7.2 claiming and reading make a consumer whether or not there is anything for it.
+    if OF_CONSUMERS.contains(&event) {
         return Some(String::new());
     }
     Some(format!("{db} {event} {}", key.escape_ascii()))
@@ -104,7 +104,8 @@ fn compare(family: &'static Family) {
         history.push(print_command(&command));
         let (recent, shown) = (history.len().saturating_sub(20), ours.told(&command));
         let told: Vec<String> = told.into_iter().filter(|one| !one.is_empty()).collect();
-        let shown: Vec<String> = shown.into_iter().filter(|one| !one.contains(CLAIMS_CONSUMER)).collect();
+        let of_consumers = |one: &String| OF_CONSUMERS.iter().any(|event| one.contains(event));
+        let shown: Vec<String> = shown.into_iter().filter(|one| !of_consumers(one)).collect();
         assert_eq!(shown, told, "LARDER_TEST_SEED={seed}: ours, redis's\n{}", history[recent..].join("\n"));
     }
 }

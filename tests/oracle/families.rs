@@ -272,7 +272,6 @@ pub const STREAMS: Family = Family {
         (10, "XREVRANGE {key} {idbound} {idbound} {xcount}"),
         (8, "XDEL {key} {id} {id}"),
         (6, "XTRIM {key} {trim}"),
-        (4, "XSETID {key} {id}"),
         (10, "XREAD {xcount} STREAMS {key} {id}"),
         (6, "XREAD {xcount} STREAMS {key} {key} {id} {id}"),
         (12, "XGROUP CREATE {key} {group} {idor$} {mkstream}"),

@@ -164,7 +164,7 @@ struct Outcome {
 
 impl Outcome {
     fn edited(self) -> Edited<Result<Self, Error>> {
-        Edited::when(self.created || self.changes > 0, Ok(self))
+        Edited::when(self.created || self.changes > 0, Ok(self)).unwatched()
     }
 }
 

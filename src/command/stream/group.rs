@@ -126,7 +126,7 @@ fn edit<R>(
     edit: impl FnOnce(&mut Stream) -> Edited<Result<R, Error>>,
 ) -> Result<R, Error> {
     let key = cx.data.key(&args[2]);
-    let edited = cx.edit::<Boxed, _>(&key, create, |stream, _| edit(stream))?;
+    let edited = cx.edit::<Boxed, _>(&key, create, |stream, _| edit(stream).unwatched())?;
     let (outcome, _) = edited.ok_or(Error::Fixed(
         "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM \
          option to create an empty stream automatically.",

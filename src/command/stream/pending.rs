@@ -71,7 +71,7 @@ fn xack(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let edited = cx.edit::<Boxed, _>(&key, Create::No, |stream, _| {
         let outcome = stream.edit_group(&args[2], |_, group| acknowledge(group, args.from(3)));
         let outcome = outcome.unwrap_or(Ok(0));
-        Edited::when(outcome.as_ref().is_ok_and(|count| *count > 0), outcome)
+        Edited::when(outcome.as_ref().is_ok_and(|count| *count > 0), outcome).unwatched()
     })?;
     let acknowledged = edited.map_or(Ok(0), |(outcome, _)| outcome)?;
     cx.data.dirty += acknowledged as u64;

@@ -363,7 +363,7 @@ fn serve(stream: &mut Stream, replies: &mut ByStream<'_>, turn: &Turn<'_>) -> Ed
             Some(behind) => write_pending(replies.begin(turn.key), log, group, consumer, behind, turn),
             None => write_new(replies.begin(turn.key), log, group, consumer, turn),
         };
-        Some(Edited::when(created || delivered > 0, Outcome { served, created }))
+        Some(Edited::when(created || delivered > 0, Outcome { served, created }).unwatched())
     });
     edited.flatten().unwrap_or(Edited::no(Outcome::default()))
 }

@@ -126,7 +126,7 @@ fn xsetid(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
         if outcome.is_ok() {
             log.set_marks(marks.last_id, marks.entries_added, marks.max_deleted_id);
         }
-        Edited::when(outcome.is_ok(), outcome)
+        Edited::when(outcome.is_ok(), outcome).unwatched()
     })?;
     let (outcome, _) = edited.ok_or(Error::NoSuchKey)?;
     outcome?;
