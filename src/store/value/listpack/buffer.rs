@@ -3,7 +3,8 @@
 //! Elements may be added and removed anywhere. What is free lies before and behind the pack, so that a list that is
 //! used as a queue or a stack does not move its elements. The allocation is one of the allocator's classes.
 //!
-//! Invariant: the pack is `bytes[start..]`, header to 0xFF; whatever lies before is free.
+//! Invariant: the pack is `bytes[start..]`, header to 0xFF, and whatever lies before is free; or `bytes` is empty, and the
+//! pack is one without elements.
 
 use super::{
     At, BACK_BYTES_MAX, COUNT_UNKNOWN, END, Element, HEADER_BYTES, INTEGER_TEXT_MAX, PACK_BYTES_MAX, Pack,
@@ -140,11 +141,9 @@ pub fn encoded_len(element: Element<'_>) -> usize {
 }
 
 impl PackBuf {
-    /// A pack without elements.
+    /// A pack without elements; allocates nothing yet.
     pub fn new() -> Self {
-        let mut bytes = Vec::with_capacity(size_class(EMPTY.len()));
-        bytes.extend_from_slice(&EMPTY);
-        Self { bytes, start: 0 }
+        Self { bytes: Vec::new(), start: 0 }
     }
 
     /// Takes `bytes` for a pack without looking at them; what is no pack at all becomes an empty one.
@@ -162,19 +161,25 @@ impl PackBuf {
     /// The reading side.
     #[inline]
     pub fn as_pack(&self) -> Pack<'_> {
-        Pack::of(self.bytes.get(self.start as usize..).unwrap_or_default())
+        match self.bytes.get(self.start as usize..) {
+            Some(bytes) if !bytes.is_empty() => Pack::of(bytes),
+            _ => Pack::of(&EMPTY),
+        }
     }
 
     /// The pack's bytes alone.
     pub fn into_vec(mut self) -> Vec<u8> {
-        self.bytes.drain(..self.start as usize);
+        self.materialize(0);
+        if self.start > 0 {
+            self.bytes.drain(..self.start as usize);
+        }
         self.bytes
     }
 
     /// Length of the pack in bytes.
     #[inline]
     pub fn bytes_len(&self) -> usize {
-        self.bytes.len() - self.start as usize
+        if self.bytes.is_empty() { EMPTY.len() } else { self.bytes.len() - self.start as usize }
     }
 
     /// Bytes that the allocator holds for this pack.
@@ -335,6 +340,7 @@ impl PackBuf {
 
     /// Puts `added` free bytes in the place of `removed` ones; moves whichever side is the shorter one and has room.
     fn open(&mut self, at: usize, removed: usize, added: usize) -> Option<&mut [u8]> {
+        self.materialize(added);
         let start = self.start as usize;
         let len = self.bytes_len();
         let tail = len.checked_sub(at + removed)?;
@@ -367,6 +373,15 @@ impl PackBuf {
         }
         let from = self.start as usize + at;
         self.bytes.get_mut(from..from + added)
+    }
+
+    /// Allocates what has not been allocated yet, with room for `added` bytes.
+    #[inline]
+    fn materialize(&mut self, added: usize) {
+        if self.bytes.is_empty() {
+            self.bytes.reserve_exact(size_class(EMPTY.len() + added));
+            self.bytes.extend_from_slice(&EMPTY);
+        }
     }
 
     fn keeps_room_in_front(at: usize, len: usize) -> bool {
@@ -425,6 +440,7 @@ impl PackBuf {
 
     /// Gives back what the pack does not need.
     pub fn shrink(&mut self) {
+        self.materialize(0);
         self.shift(false);
         self.bytes.shrink_to(size_class(self.bytes.len()));
     }
