@@ -4,7 +4,7 @@
 //! The arithmetic is in [`crate::base::geo`]. Lengths are metres inside; units are only read and written.
 
 use crate::base::geo::{self, Point};
-use crate::base::num::parse_f64;
+use crate::command::sorted::number;
 use crate::command::spec::arg::Arg;
 use crate::command::spec::key_spec::KeySpec;
 use crate::resp::error::Error;
@@ -46,8 +46,8 @@ fn unit(text: &[u8]) -> Result<f64, Error> {
 /// # Errors
 /// No numbers, or a place outside of what is mapped.
 fn point(longitude: &[u8], latitude: &[u8]) -> Result<Point, Error> {
-    let number = |text| parse_f64(text).ok_or(Error::NotAFloat);
-    let point = Point { longitude: number(longitude)?, latitude: number(latitude)? };
+    let degrees = |text| number(text).ok_or(Error::NotAFloat);
+    let point = Point { longitude: degrees(longitude)?, latitude: degrees(latitude)? };
     if geo::is_valid(point) {
         return Ok(point);
     }

@@ -4,7 +4,8 @@
 //! lies in the store, without a copy in between. Scores are never NaN: what is read from a request is refused as one,
 //! and sums and products that come to one are refused or count as 0, as Redis has it.
 
-use crate::base::num::parse_i64;
+use crate::base::extended::{self, Parsed};
+use crate::base::num::{parse_f64, parse_i64};
 use crate::command::collection::write_element;
 use crate::command::context::Cx;
 use crate::command::spec::key_spec::KeySpec;
@@ -29,6 +30,22 @@ pub mod remove;
 /// The single key of most commands, to be given its flags.
 const KEY: KeySpec = KeySpec::at(1);
 
+/// Reads a score or another number with a fraction: what [`parse_f64`] takes, and hexadecimal ones, as C does.
+pub(super) fn number(text: &[u8]) -> Option<f64> {
+    parse_f64(text).or_else(|| hexadecimal(text).filter(|number| number.is_finite()))
+}
+
+fn hexadecimal(text: &[u8]) -> Option<f64> {
+    let digits = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
+    if !digits.starts_with(b"0x") && !digits.starts_with(b"0X") {
+        return None;
+    }
+    match extended::parse(text)? {
+        Parsed::Finite(number) => Some(number.to_f64()),
+        Parsed::Infinite => None,
+    }
+}
+
 /// Reads one end of a range of scores as C would: blanks may lead, nothing at all is 0, what is too large is infinite.
 fn score_bound(text: &[u8]) -> Option<ScoreBound> {
     let (number, is_exclusive) = match text {
@@ -39,7 +56,10 @@ fn score_bound(text: &[u8]) -> Option<ScoreBound> {
         return Some(ScoreBound { score: 0.0, is_exclusive });
     }
     let number = number.trim_ascii_start();
-    let score: f64 = std::str::from_utf8(number).ok()?.parse().ok()?;
+    let score = match std::str::from_utf8(number).ok()?.parse() {
+        Ok(score) => score,
+        Err(_) => hexadecimal(number)?,
+    };
     (!score.is_nan()).then_some(ScoreBound { score, is_exclusive })
 }
 
@@ -161,7 +181,7 @@ fn owned(member: Element<'_>) -> Text {
 
 #[cfg(test)]
 mod tests {
-    use super::{rank_span, score_bound};
+    use super::{number, rank_span, score_bound};
     use crate::store::value::sorted::ScoreBound;
 
     #[test]
@@ -176,8 +196,19 @@ mod tests {
         assert_eq!(read(""), bound(0.0, false));
         assert_eq!(read("("), bound(0.0, true));
         assert_eq!(read(" 7"), bound(7.0, false));
+        assert_eq!(read("(-0x1.8p1"), bound(-3.0, true));
         for text in ["nan", "x", "7 ", " ", "((1", "[1"] {
             assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn scores_may_be_hexadecimal() {
+        assert_eq!(number(b"0x10"), Some(16.0));
+        assert_eq!(number(b"-0X.8"), Some(-0.5));
+        assert_eq!(number(b"1e-3"), Some(0.001));
+        for text in ["0x", "x10", "0x1p99999", "0xg", "nan", ""] {
+            assert_eq!(number(text.as_bytes()), None, "{text}");
         }
     }
 

@@ -7,11 +7,11 @@
 use std::cmp::Ordering;
 
 use crate::base::geo::{self, Point};
-use crate::base::num::{parse_f64, parse_i64};
+use crate::base::num::parse_i64;
 use crate::command::collection::write_element;
 use crate::command::context::Cx;
 use crate::command::geo::{KEY, UNIT, hash_of, place_of, point, unit, write_length, write_point};
-use crate::command::sorted::store_members;
+use crate::command::sorted::{number, store_members};
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{DENYOOM, READONLY, WRITE};
 use crate::command::spec::key_spec::{ACCESS, KeyFlags, KeySpec, OW, RO, UPDATE};
@@ -274,7 +274,7 @@ struct Request<'a> {
 
 /// A length, with what is wrong where it is no number.
 fn length(text: &[u8], error: &'static str) -> Result<f64, Error> {
-    parse_f64(text).ok_or(Error::Fixed(error))
+    number(text).ok_or(Error::Fixed(error))
 }
 
 fn circle(radius: &[u8], unit_text: &[u8]) -> Result<Figure, Error> {

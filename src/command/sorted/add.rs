@@ -2,9 +2,8 @@
 
 use smallvec::SmallVec;
 
-use crate::base::num::parse_f64;
 use crate::command::context::Cx;
-use crate::command::sorted::KEY;
+use crate::command::sorted::{KEY, number};
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{DENYOOM, FAST, WRITE};
 use crate::command::spec::key_spec::{ACCESS, RW, UPDATE};
@@ -100,7 +99,7 @@ fn add(cx: &mut Cx<'_>, args: Args<'_>, preset: AddOptions) -> Result<(), Error>
         return Err(Error::Syntax);
     }
     check(options, pairs.len() / 2)?;
-    let scores = pairs.iter().step_by(2).map(|text| parse_f64(text).ok_or(Error::NotAFloat));
+    let scores = pairs.iter().step_by(2).map(|text| number(text).ok_or(Error::NotAFloat));
     let scores = scores.collect::<Result<SmallVec<[f64; 8]>, Error>>()?;
     let members = pairs.iter().skip(1).step_by(2);
     let outcome = add_members(cx, &args[1], scores.iter().copied().zip(members), options)?;

@@ -6,9 +6,9 @@
 
 use hashbrown::HashTable;
 
-use crate::base::num::{parse_f64, parse_i64};
+use crate::base::num::parse_i64;
 use crate::command::context::{Cx, Data};
-use crate::command::sorted::{number_from, owned, store_members, write_entry, write_head};
+use crate::command::sorted::{number, number_from, owned, store_members, write_entry, write_head};
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{DENYOOM, READONLY, WRITE};
 use crate::command::spec::key_spec::{ACCESS, KeySpec, OW, RO, UPDATE};
@@ -198,7 +198,7 @@ impl Options {
             let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
             let behind = words.len() - at - 1;
             if joins && behind >= key_count && is(b"weights") {
-                let weights = words.from(at + 1).iter().take(key_count).map(parse_f64);
+                let weights = words.from(at + 1).iter().take(key_count).map(number);
                 let weights: Option<Vec<f64>> = weights.collect();
                 options.weights = Some(weights.ok_or(Error::Fixed("ERR weight value is not a float"))?);
                 at += key_count;

@@ -427,6 +427,12 @@ impl SortedSet {
         self.as_ref().len()
     }
 
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.as_ref().is_empty()
+    }
+
     /// Sets a member's score, or adds to it, on the conditions of `options`.
     pub fn add(&mut self, member: &[u8], score: f64, options: AddOptions, thresholds: &Thresholds) -> Added {
         match self {
