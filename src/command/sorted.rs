@@ -46,12 +46,14 @@ fn hexadecimal(text: &[u8]) -> Option<f64> {
     }
 }
 
-/// Reads one end of a range of scores as C would: blanks may lead, nothing at all is 0, what is too large is infinite.
+/// Reads one end of a range of scores as C would: blanks may lead, a zero byte ends it, nothing at all is 0, what is too
+/// large is infinite.
 fn score_bound(text: &[u8]) -> Option<ScoreBound> {
     let (number, is_exclusive) = match text {
         [b'(', number @ ..] => (number, true),
         number => (number, false),
     };
+    let number = number.split(|byte| *byte == 0).next().unwrap_or_default();
     if number.is_empty() {
         return Some(ScoreBound { score: 0.0, is_exclusive });
     }
@@ -76,8 +78,9 @@ fn score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, Error> {
 
 fn lex_bound(text: &[u8]) -> Option<LexBound<'_>> {
     match text {
-        b"-" => Some(LexBound::Lowest),
-        b"+" => Some(LexBound::Highest),
+        // Only what C would see behind a sign counts.
+        [b'-'] | [b'-', 0, ..] => Some(LexBound::Lowest),
+        [b'+'] | [b'+', 0, ..] => Some(LexBound::Highest),
         [b'[', bytes @ ..] => Some(LexBound::Inclusive(bytes)),
         [b'(', bytes @ ..] => Some(LexBound::Exclusive(bytes)),
         _ => None,
@@ -195,6 +198,8 @@ mod tests {
         assert_eq!(read("1e999"), bound(f64::INFINITY, false));
         assert_eq!(read(""), bound(0.0, false));
         assert_eq!(read("("), bound(0.0, true));
+        assert_eq!(read("\0x"), bound(0.0, false));
+        assert_eq!(read("(2\0x"), bound(2.0, true));
         assert_eq!(read(" 7"), bound(7.0, false));
         assert_eq!(read("(-0x1.8p1"), bound(-3.0, true));
         for text in ["nan", "x", "7 ", " ", "((1", "[1"] {
