@@ -308,7 +308,7 @@ fn debug_answers_what_tests_ask() {
         DEBUG PROTOCOL integer       => 12345
         DEBUG PROTOCOL null          => nil
         DEBUG PROTOCOL array         => [0, 1, 2]
-        DEBUG RELOAD                 => -ERR unknown subcommand 'RELOAD'. Try DEBUG HELP.
+        DEBUG SEGFAULT               => -ERR unknown subcommand 'SEGFAULT'. Try DEBUG HELP.
         DEBUG POPULATE -1            => -ERR value is out of range, must be positive
         DEBUG POPULATE 3 p 10        => OK
         DEBUG POPULATE 5 p           => OK
