@@ -15,7 +15,6 @@ use super::key::Layout;
 use super::keyspace::Keyspace;
 use super::policy::Policy;
 use super::typed::{EditError, Edited};
-use super::usage::Removals;
 use super::value::hash::{FieldDue, Hash};
 use super::value::list::{End, List};
 use super::value::listpack::Element;
@@ -683,7 +682,7 @@ fn a_hidden_slot_is_silent_and_keeps_its_counts() {
     assert_eq!(counts(&keyspace), (0, 0, 0));
     // Half of them expire; the owner counts that, not this node.
     assert_eq!(keyspace.lock(0).db(0).expire(START_MS + 10, 2000), 500);
-    assert_eq!(keyspace.removals(), Removals::default());
+    assert_eq!(keyspace.removals(), Default::default());
     keyspace.show_slot(slot);
     assert_eq!(counts(&keyspace), (500, 0, 500));
     // Emptying it step by step takes as many steps as were allowed for.
