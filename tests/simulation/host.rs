@@ -169,7 +169,7 @@ impl Host {
         sim.bounce(self.name.as_str());
     }
 
-    /// The reply to a command; nothing if it is held, or nobody is there.
+    /// The reply to a command; nothing if it is held or waits, or nobody is there.
     pub fn ask(&self, words: &[&str]) -> Option<String> {
         let mut process = self.process.borrow_mut();
         let process = process.as_mut()?;
@@ -182,7 +182,7 @@ impl Host {
         let text: String = slices[..filled].iter().map(|slice| String::from_utf8_lossy(slice)).collect();
         match progress {
             Progress::Done => Some(text),
-            Progress::Held | Progress::Away => None,
+            Progress::Held | Progress::Away | Progress::Waits => None,
         }
     }
 }
