@@ -252,11 +252,11 @@ impl Db {
             }
         }
         let Attention { awaited, changed, .. } = &mut *taken;
-        let here = |key: &&Box<[u8]>| {
+        let here = |key: &[u8]| {
             let key = self.layout.key(key);
             self.peek(&key).is_some_and(lives) || other.is_some_and(|db| db.peek(&key).is_some())
         };
-        changed.extend(awaited.keys().filter(here).cloned());
+        changed.extend(awaited.keys().filter(|key| here(key)).cloned());
         let empty = self.index.entries() == 0;
         taken.feeds.iter_mut().flatten().for_each(|feed| if empty { feed.flush() } else { feed.replace() });
         taken.disturbances += u64::from(!taken.hidden.is_empty());
