@@ -254,7 +254,6 @@ impl World {
                 Edited::when(stream.log_mut().add(id, [(&name[..], value)].into_iter(), &bounds).is_ok(), ())
             }),
         };
-        // A string, or what another key of the same kind left: it goes, so that the next one begins anew.
         if let (Err(EditError::WrongType), Some(found)) = (edited, found) {
             db.remove(key.hashed, found);
         }
