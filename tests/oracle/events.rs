@@ -16,7 +16,7 @@ use larder::resp::args::OwnedArgs;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Commands per family, unless `LARDER_TEST_COMMANDS` says otherwise.
-const COMMANDS: u64 = 6000;
+const COMMANDS: u64 = 4000;
 /// Events that are told at other times since 7.2.
 const OF_CONSUMERS: [&str; 2] = ["xgroup-createconsumer", "xgroup-delconsumer"];
 /// A channel for the end of a command's events.

@@ -24,7 +24,7 @@ use support::server::Server;
 use support::tool;
 
 /// Commands per family and protocol, unless `LARDER_TEST_COMMANDS` says otherwise.
-const COMMANDS: usize = 20_000;
+const COMMANDS: usize = 10_000;
 /// Commands after which both servers are emptied and all connections are made anew.
 const SEQUENCE: usize = 400;
 /// Connections per server; more than one, so that WATCH is disturbed by others.
