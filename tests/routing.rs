@@ -82,7 +82,7 @@ impl Node {
         (0..).map(|index| format!("key:{index}")).find(owned).expect("every node owns some")
     }
 
-    /// The reply to a command; nothing if it is held.
+    /// The reply to a command; nothing if it is held or waits.
     fn ask(&mut self, words: &[&str]) -> Option<String> {
         self.worker.refresh_now();
         let mut reply = Reply::new(Proto::Resp2);
@@ -93,7 +93,7 @@ impl Node {
         let text: String = slices[..filled].iter().map(|slice| String::from_utf8_lossy(slice)).collect();
         match progress {
             Progress::Done => Some(text),
-            Progress::Held | Progress::Away => {
+            Progress::Held | Progress::Away | Progress::Waits => {
                 assert!(text.is_empty(), "a held command has no reply, not {text}");
                 None
             }
