@@ -493,3 +493,26 @@ fn a_member_has_one_database_and_says_that_it_is_one() {
         assert!(text(&mut client, "INFO keyspace").contains("db0:keys=2,"));
     }
 }
+
+#[test]
+fn sort_follows_patterns_of_its_own_slot_only() {
+    let (nodes, _) = cluster(1);
+    for resp3 in [false, true] {
+        let mut client = nodes[0].connect(resp3);
+        client.line("DEL {a}k {a}stored");
+        client.check_all(
+            r#"RPUSH {a}k 1 2 3 => 3
+            MSET {a}by1 20 {a}by2 30 {a}by3 0 {a}get1 200 {a}get2 100 {a}get3 30 => OK
+            SORT {a}k BY {a}by* => ["3", "1", "2"]
+            SORT_RO {a}k BY {a}by* GET {a}get* GET # => ["30", "3", "200", "1", "100", "2"]
+            SORT {a}k BY by* => -ERR BY option of SORT denied in Cluster mode when keys formed by the pattern may be in different slots.
+            SORT_RO {a}k BY *{a} => -ERR BY option of SORT denied in Cluster mode when keys formed by the pattern may be in different slots.
+            SORT {a}k BY {a}by* GET get* => -ERR GET option of SORT denied in Cluster mode when keys formed by the pattern may be in different slots.
+            SORT {a}k BY nosort GET # STORE {a}stored => 3
+            LRANGE {a}stored 0 -1 => ["1", "2", "3"]
+            SORT {a}k STORE {b}stored => -CROSSSLOT Keys in request don't hash to the same slot
+            LMOVE {a}k {b}k LEFT RIGHT => -CROSSSLOT Keys in request don't hash to the same slot
+            BLPOP {a}none {b}none 0 => -CROSSSLOT Keys in request don't hash to the same slot"#,
+        );
+    }
+}
