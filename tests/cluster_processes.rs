@@ -299,3 +299,76 @@ fn clients_outside_are_told_other_addresses_than_those_inside() {
         }
     }
 }
+
+/// What a key holds, in an order that does not depend on its form.
+fn content(client: &mut support::cluster::ClusterClient, key: &str) -> Vec<String> {
+    let read: &[&str] = match client.cmd(&["TYPE", key]).text().as_str() {
+        "list" => &["LRANGE", key, "0", "-1"],
+        "set" => &["SMEMBERS", key],
+        "hash" => &["HGETALL", key],
+        "zset" => &["ZRANGE", key, "0", "-1", "WITHSCORES"],
+        "stream" => &["XRANGE", key, "-", "+"],
+        other => panic!("{key} is {other}"),
+    };
+    let mut items: Vec<String> = client.cmd(read).items().iter().map(Frame::to_string).collect();
+    items.sort();
+    items
+}
+
+#[test]
+fn values_of_every_type_travel_and_who_waits_is_told_where_the_key_went() {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.wait_ok();
+    let mut client = cluster.client();
+    let mut known = HashMap::new();
+    for number in 0..60 {
+        let elements: Vec<String> =
+            (0..if number % 10 == 0 { 3000 } else { 5 }).map(|at| format!("{at}-of-{number}")).collect();
+        let mut fill = |command: &str, each: &dyn Fn(&String, &mut Vec<String>)| {
+            let key = format!("{command}:{number}");
+            let mut words = vec![command.to_owned(), key.clone()];
+            if command == "XADD" {
+                words.push(String::from("7-*"));
+            }
+            elements.iter().for_each(|element| each(element, &mut words));
+            client.cmd(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            known.insert(key.clone(), content(&mut client, &key));
+        };
+        fill("RPUSH", &|element, words| words.push(element.clone()));
+        fill("SADD", &|element, words| words.push(element.clone()));
+        fill("HSET", &|element, words| words.extend([element.clone(), format!("value of {element}")]));
+        fill("ZADD", &|element, words| words.extend([element.len().to_string(), element.clone()]));
+        fill("XADD", &|element, words| words.extend([element.clone(), String::from("value")]));
+    }
+    let mut waiting: Vec<(usize, String, Client)> = Vec::new();
+    for number in 0..20 {
+        let key = format!("waited-for:{number}");
+        let at = (0..3).find(|at| !cluster.connect(*at).cmd(&["LLEN", &key]).is_error()).expect("an owner");
+        let mut waiter = cluster.connect(at);
+        waiter.send(&["BLPOP", &key, "0"]);
+        waiting.push((at, key, waiter));
+    }
+    for at in 0..3 {
+        let here = waiting.iter().filter(|(owner, ..)| *owner == at).count();
+        cluster.wait("all wait", || {
+            cluster
+                .connect(at)
+                .cmd(&["INFO", "clients"])
+                .text()
+                .contains(&format!("blocked_clients:{here}\r\n"))
+        });
+    }
+    assert_eq!(cluster.stop(0), Some(0));
+    for (key, value) in &known {
+        assert_eq!(&content(&mut client, key), value, "{key}");
+    }
+    for (at, key, waiter) in &mut waiting {
+        if *at == 0 {
+            let told = waiter.reply().to_string();
+            assert!(told.starts_with("-MOVED "), "{key}: {told}");
+        } else {
+            client.cmd(&["RPUSH", key, "element"]);
+            assert_eq!(waiter.reply().to_string(), format!("[\"{key}\", \"element\"]"));
+        }
+    }
+}
