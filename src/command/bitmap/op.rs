@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn shorter_sources_go_on_in_zeros() {
-        let cases: [(Operation, &[u8], &[u8], &[u8]); 7] = [
+        type Case = (Operation, &'static [u8], &'static [u8], &'static [u8]);
+        let cases: [Case; 7] = [
             (Operation::And, b"\xFF\x0F\x01", b"\xAA\xFF", b"\xAA\x0F\x00"),
             (Operation::And, b"\xFF", b"\xAA\xFF", b"\xAA\x00"),
             (Operation::Or, b"\x01", b"\x80\x7F", b"\x81\x7F"),

@@ -289,7 +289,7 @@ mod tests {
     fn random_member(rng: &mut Rng, count: u64) -> Vec<u8> {
         let number = rng.below(count);
         // Every seventh does not fit inline.
-        let tail = if number % 7 == 0 { "-and-a-tail-that-is-long" } else { "" };
+        let tail = if number.is_multiple_of(7) { "-and-a-tail-that-is-long" } else { "" };
         format!("m{number}{tail}").into_bytes()
     }
 

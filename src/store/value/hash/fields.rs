@@ -121,6 +121,7 @@ fn hash(record: &Record) -> u64 {
 
 /// Due times in order, each with the hash of its field; takes no memory while there are none.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::box_collection, reason = "most hashes have none, and a pointer is less than a set")]
 struct DueTimes(Option<Box<BTreeSet<(u64, u64)>>>);
 
 impl DueTimes {

@@ -77,7 +77,7 @@ fn both_forms_do_what_the_model_does() {
         let mut model = BTreeMap::new();
         for step in 0..600 {
             let number = rng.below(60);
-            let member = if number % 2 == 0 { number.to_string() } else { format!("m{number}") };
+            let member = if number.is_multiple_of(2) { number.to_string() } else { format!("m{number}") };
             let member = member.into_bytes();
             if rng.below(3) == 0 {
                 assert_eq!(set.remove(&member), model.remove(&member).is_some());

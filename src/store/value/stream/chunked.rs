@@ -1,7 +1,7 @@
 //! A map by identifiers that are mostly added at the end and removed at the start: sorted arrays of bounded length, in
 //! order. Filled from one end it wastes nothing, unlike a tree, and its bytes are known exactly.
 //!
-//! Invariants: no array is empty or longer than [`CHUNK_MAX`]; identifiers ascend throughout. A change moves the elements
+//! Invariants: no array is empty or longer than `CHUNK_MAX`; identifiers ascend throughout. A change moves the elements
 //! of one array or two, and now and then the handles of the arrays on the nearer side.
 
 use crate::store::object::size_class;
