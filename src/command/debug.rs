@@ -19,11 +19,13 @@ use crate::command::spec::key_spec::{KeySpec, RO};
 use crate::command::spec::{Draft, Group, Handler, Spec};
 use crate::config::choices::Allowed;
 use crate::hub::clients::{Client, flag};
+use crate::persist::dump;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 use crate::resp::reply::{Proto, Reply};
 use crate::resp::shape::Shape;
 use crate::store::db::{Due, NewString};
+use crate::store::value::ValueRef;
 use crate::store::walk::Step;
 
 /// The family's rows.
@@ -146,11 +148,19 @@ fn object(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     cx.reply.simple(&format!(
         "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:0 lru_seconds_idle:{} entry_bytes:{}",
         encoding_name(db, found),
-        db.entry_bytes(found),
+        serialized_length(db.value(found)),
         db.idle_seconds(found, now_ms),
         db.entry_bytes(found)
     ));
     Ok(())
+}
+
+/// Length of a string, or of another value as DUMP writes it.
+fn serialized_length(value: ValueRef<'_>) -> usize {
+    match value {
+        ValueRef::Str(bytes) => bytes.len(),
+        other => dump::write(other).len(),
+    }
 }
 
 fn set_active_expire(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {

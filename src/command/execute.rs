@@ -153,6 +153,9 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
         return Progress::Held;
     }
     if waits_on || cx.waits.is_some() {
+        if !cx.session.is_served {
+            feed_monitors(&mut cx, entry, args);
+        }
         cx.worker.waits = cx.waits.take();
         cx.session.client.last_command.store(entry.id as u32, std::sync::atomic::Ordering::Relaxed);
         return Progress::Waits;
@@ -267,12 +270,21 @@ fn call(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>) -> Result<(), Er
     (entry.handler)(cx, args)
 }
 
-/// Tells monitors, writes the error, if it is one, and counts the command.
+/// Shows a command to those who monitor.
 #[inline]
-fn finish(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>, began_ns: u64, outcome: Result<(), Error>) {
+fn feed_monitors(cx: &mut Cx<'_>, entry: &Entry, args: Args<'_>) {
     if cx.hub.clients.has_monitors() && !entry.spec.has(SKIP_MONITOR) && !entry.spec.has(ADMIN) {
         let limit = monitor_limit(cx.worker.config());
         monitor::feed(cx.hub, cx.session, args, limit, cx.worker.clock.wall_us());
+    }
+}
+
+/// Tells monitors, writes the error, if it is one, and counts the command.
+#[inline]
+fn finish(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>, began_ns: u64, outcome: Result<(), Error>) {
+    // A command that waited was shown when it began to.
+    if !cx.session.is_served {
+        feed_monitors(cx, entry, args);
     }
     let failed = outcome.is_err();
     if let Err(error) = outcome {

@@ -164,3 +164,23 @@ fn what_follows_in_a_pipeline_waits_too() {
     client.expect("1");
     client.expect("\"end\"");
 }
+
+#[test]
+fn a_monitor_sees_a_command_when_it_begins_to_wait_and_no_more() {
+    let server = Server::start(&[]);
+    let (mut control, mut monitor) = (server.connect(), server.connect());
+    monitor.check("MONITOR", "OK");
+    let mut clients = waiting(&server, &mut control, &["BLPOP k 0"]);
+    control.check("RPUSH k e", "1");
+    clients[0].expect(r#"["k", "e"]"#);
+    control.check("ECHO end", "\"end\"");
+    let mut shown = Vec::new();
+    while !shown.last().is_some_and(|line: &String| line.contains("\"end\"")) {
+        let line = monitor.reply().text();
+        if ["BLPOP", "RPUSH", "end"].iter().any(|word| line.contains(word)) {
+            shown.push(line);
+        }
+    }
+    let places: Vec<bool> = shown.iter().map(|line| line.contains("BLPOP")).collect();
+    assert_eq!(places, [true, false, false], "{shown:?}");
+}
