@@ -102,6 +102,40 @@ def keys(r):
     assert r.touch("s:2", "none") == 1
 
 
+def collections(r):
+    assert r.hset("h", mapping={"name": "ada", "visits": 3}) == 2 and r.hget("h", "name") == "ada"
+    assert r.hincrby("h", "visits", 2) == 5 and r.hgetall("h") == {"name": "ada", "visits": "5"}
+    assert r.hexpire("h", 100, "name") == [1] and 0 < r.httl("h", "name", "none")[0] <= 100
+    assert dict(r.hscan_iter("h")) == {"name": "ada", "visits": "5"}
+    assert r.rpush("l", "a", "b", "c") == 3 and r.lrange("l", 0, -1) == ["a", "b", "c"]
+    assert r.lmove("l", "m", "LEFT", "RIGHT") == "a" and r.lpos("l", "c") == 1
+    assert tuple(r.blpop(["none", "l"], timeout=1)) == ("l", "b") and r.blpop("none", timeout=0.05) is None
+    assert r.sadd("s1", 1, 2, 3) == 3 and r.sadd("s2", 2, 3, 4) == 3
+    assert r.sinter("s1", "s2") == {"2", "3"} and r.sintercard(2, ["s1", "s2"], limit=1) == 1
+    assert r.smismember("s1", ["1", "9"]) == [1, 0] and set(r.sscan_iter("s1")) == {"1", "2", "3"}
+    assert r.zadd("z", {"ada": 120, "grace": 95.5}) == 2 and r.zincrby("z", 1, "grace") == 96.5
+    pairs = [(member, float(score)) for member, score in r.zrange("z", 0, -1, desc=True, withscores=True)]
+    assert pairs == [("ada", 120.0), ("grace", 96.5)], pairs
+    assert r.zrank("z", "ada") == 1 and r.zscore("z", "ada") == 120.0 and r.zcard("z") == 2
+    assert dict(r.zscan_iter("z")) == {"ada": 120.0, "grace": 96.5}
+    assert r.setbit("bits", 7, 1) == 0 and r.bitcount("bits") == 1 and r.bitpos("bits", 1) == 7
+    assert r.pfadd("visitors", "a", "b", "a") == 1 and r.pfcount("visitors") == 2
+    assert r.geoadd("places", (13.361389, 38.115556, "Palermo", 15.087269, 37.502669, "Catania")) == 2
+    assert abs(r.geodist("places", "Palermo", "Catania", unit="km") - 166.2742) < 1e-3
+    assert r.geosearch("places", member="Palermo", radius=50, unit="km") == ["Palermo"]
+    first = r.xadd("events", {"kind": "login"})
+    assert r.xgroup_create("events", "workers", id="0") and r.xlen("events") == 1
+    read = r.xreadgroup("workers", "w1", {"events": ">"}, count=10)
+    read = read["events"][0] if isinstance(read, dict) else read[0][1]
+    assert read[0][0] == first and read[0][1] == {"kind": "login"}, read
+    assert r.xpending("events", "workers")["pending"] == 1 and r.xack("events", "workers", first) == 1
+    assert r.sort("s1", desc=True) == ["3", "2", "1"]
+    raw = redis.Redis(port=r.connection_pool.connection_kwargs["port"])
+    raw.restore("again", 0, raw.dump("h"))
+    raw.close()
+    assert r.hgetall("again") == {"name": "ada", "visits": "5"}
+
+
 def clients(r, port, protocol):
     me = r.client_id()
     named = redis.Redis(port=port, protocol=protocol, decode_responses=True, client_name="second")
@@ -174,7 +208,7 @@ def main():
     port, protocol = int(sys.argv[1]), int(sys.argv[2])
     r = redis.Redis(port=port, protocol=protocol, decode_responses=True, socket_timeout=20)
     r.flushall()
-    for part in (strings, errors, expiry, pipelines, keys, server, introspection):
+    for part in (strings, errors, expiry, collections, pipelines, keys, server, introspection):
         part(r)
     # One connection by name from here on: what a pool hands out may differ from call to call.
     with redis.Redis(port=port, protocol=protocol, decode_responses=True, single_connection_client=True) as single:
