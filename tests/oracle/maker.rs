@@ -5,6 +5,8 @@ use larder::base::rng::Rng;
 
 /// One command in so many is damaged before it is sent.
 const DAMAGE_ONE_IN: u64 = 8;
+/// The one count that has no opposite.
+const LEAST: &str = "-9223372036854775808";
 /// One command in so many is of [`COMMON`].
 const COMMON_ONE_IN: u64 = 5;
 
@@ -60,6 +62,13 @@ impl Maker {
         let is_sort = is(&arguments[0], b"sort") || is(&arguments[0], b"sort_ro");
         if is_sort && arguments.iter().any(|word| is(word, b"by")) {
             arguments.retain(|word| !is(word, b"alpha"));
+        }
+        // A count that is refused since 7.2: what Redis 7.0 then removes would be there for the rest of a sequence.
+        if is(&arguments[0], b"lrem") {
+            arguments
+                .iter_mut()
+                .filter(|word| **word == LEAST.as_bytes())
+                .for_each(|word| *word = b"-1".to_vec());
         }
         arguments
     }
