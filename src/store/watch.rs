@@ -40,13 +40,21 @@ impl State {
     }
 }
 
+/// A key that blocked clients wait for.
+#[derive(Debug, Default)]
+struct AwaitedKey {
+    clients: usize,
+    /// It is among those that changed.
+    has_changed: bool,
+}
+
 /// Watched keys, feeds and hidden slots of one database in one shard.
 #[derive(Debug, Default)]
 pub(super) struct Attention {
     /// The flags to raise when a key changes.
     watched: HashMap<Box<[u8]>, Vec<Arc<AtomicBool>>, RandomState>,
-    /// Keys that blocked clients wait for, with their number; those of them that changed, each once, in order.
-    awaited: HashMap<Box<[u8]>, usize, RandomState>,
+    /// Keys that blocked clients wait for; those of them that changed, each once, in order.
+    awaited: HashMap<Box<[u8]>, AwaitedKey, RandomState>,
     changed: Vec<Box<[u8]>>,
     /// Whether keys that are made, expire or are evicted are noted; those that were; why the next one that goes does.
     tells: bool,
@@ -98,7 +106,9 @@ impl Attention {
 
     /// The same, but for who watches the key.
     fn note_apart(&mut self, slot: u32, key: &[u8], before: State, after: State) -> bool {
-        if self.awaited.contains_key(key) && self.changed.iter().all(|known| **known != *key) {
+        if let Some(awaited) = self.awaited.get_mut(key)
+            && !std::mem::replace(&mut awaited.has_changed, true)
+        {
             self.changed.push(key.into());
         }
         let told = self.tells && self.tell(key, before, after);
@@ -216,24 +226,33 @@ impl Db {
 
     /// Notes that somebody waits for a key: whenever it changes, [`Db::take_changed_keys`] tells.
     pub fn await_key(&mut self, key: &[u8]) {
-        *self.attention().awaited.entry(key.into()).or_default() += 1;
+        self.attention().awaited.entry(key.into()).or_default().clients += 1;
     }
 
     /// Notes that one fewer waits for a key.
     pub fn release_key(&mut self, key: &[u8]) {
         let Some(attention) = &mut self.attention else { return };
-        let Some(count) = attention.awaited.get_mut(key) else { return };
-        *count -= 1;
-        if *count == 0 {
+        let Some(awaited) = attention.awaited.get_mut(key) else { return };
+        awaited.clients -= 1;
+        if awaited.clients == 0 {
+            if awaited.has_changed {
+                attention.changed.retain(|known| **known != *key);
+            }
             attention.awaited.remove(key);
-            attention.changed.retain(|known| **known != *key);
             self.relax();
         }
     }
 
     /// The keys that somebody waits for and that have changed since they were last taken.
     pub fn take_changed_keys(&mut self) -> Vec<Box<[u8]>> {
-        self.attention.as_mut().map_or_else(Vec::new, |attention| std::mem::take(&mut attention.changed))
+        let Some(attention) = &mut self.attention else { return Vec::new() };
+        let changed = std::mem::take(&mut attention.changed);
+        for key in &changed {
+            if let Some(awaited) = attention.awaited.get_mut(key) {
+                awaited.has_changed = false;
+            }
+        }
+        changed
     }
 
     /// What a database that takes this one's place takes over.
@@ -256,7 +275,10 @@ impl Db {
             let key = self.layout.key(key);
             self.peek(&key).is_some_and(lives) || other.is_some_and(|db| db.peek(&key).is_some())
         };
-        changed.extend(awaited.keys().filter(|key| here(key)).cloned());
+        for (key, awaited) in awaited.iter_mut().filter(|(key, awaited)| !awaited.has_changed && here(key)) {
+            awaited.has_changed = true;
+            changed.push(key.clone());
+        }
         let empty = self.index.entries() == 0;
         taken.feeds.iter_mut().flatten().for_each(|feed| if empty { feed.flush() } else { feed.replace() });
         taken.disturbances += u64::from(!taken.hidden.is_empty());
