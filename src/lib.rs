@@ -9,6 +9,7 @@
 //! 3  hub                shared services, one file each
 //! 2  cluster            what nodes decide: placement, slot table, leases, routes
 //!    persist            values as bytes: the payloads of DUMP
+//!    script             the host of Lua scripts
 //! 1  resp, store, config, metrics
 //! 0  base               clock, rng, numbers, glob, slot, lock, limits
 //! ```
@@ -26,5 +27,6 @@ pub mod metrics;
 pub mod peer;
 pub mod persist;
 pub mod resp;
+pub mod script;
 pub mod server;
 pub mod store;

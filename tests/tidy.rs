@@ -31,6 +31,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("hub", 3),
     ("cluster", 2),
     ("persist", 2),
+    ("script", 2),
     ("resp", 1),
     ("store", 1),
     ("config", 1),
