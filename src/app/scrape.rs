@@ -74,7 +74,7 @@ fn sample(hub: &Hub, ledger: &Mutex<Ledger>, names: &Arc<[String]>) -> Sample {
     Sample {
         uptime_seconds: hub.clock.wall_ms().saturating_sub(hub.started_ms) as f64 / 1e3,
         ready: readiness(hub).is_ok(),
-        totals: Totals::of(hub.workers.iter().map(Arc::as_ref)),
+        totals: Totals::of(hub.stats()),
         command_names: Arc::clone(names),
         workers: hub.workers.iter().map(|stats| WorkerSample::of(stats)).collect(),
         databases: databases(&hub.keyspace, config.databases as usize),

@@ -89,6 +89,8 @@ pub const CLUSTER_MOVE_SLOTS: usize = 128;
 pub const CLUSTER_HOLD_MAX_MS: u64 = 5_000;
 /// A command that waits for a held slot is tried again after so long even if nobody wakes it.
 pub const CLUSTER_HOLD_RETRY_MS: u64 = 20;
+/// Requests with scripts that wait for the thread that runs long ones, at most; further ones are refused.
+pub const SCRIPTS_APART_MAX: usize = 4096;
 /// Wishes of operators to the cluster that may wait.
 pub const CLUSTER_WISHES_MAX: usize = 16;
 /// Longest body of a control message between nodes.

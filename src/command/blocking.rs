@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::base::extended::{self, Parsed};
 use crate::base::slot::Slot;
 use crate::command::context::{Cx, WorkerLocal};
-use crate::command::execute;
+use crate::command::execute::{self, Progress};
 use crate::command::keys;
 use crate::command::session::Session;
 use crate::command::spec::Group;
@@ -207,7 +207,7 @@ fn serve_one(worker: &mut WorkerLocal, waiter: &Waiter) -> bool {
     };
     let Some(parked) = occupant.downcast_mut::<Parked>() else { return true };
     parked.session.is_served = true;
-    let served = execute::again(worker, parked);
+    let served = execute::again(worker, parked) == Progress::Done;
     parked.session.is_served = false;
     if !served {
         return false;

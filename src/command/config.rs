@@ -91,7 +91,7 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 }
 
 fn resetstat(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
-    let totals = Totals::of(cx.hub.workers.iter().map(AsRef::as_ref));
+    let totals = Totals::of(cx.hub.stats());
     cx.hub.baseline.set(totals, cx.data.removals());
     cx.hub.clients.reset_counters();
     cx.hub.errors.reset();

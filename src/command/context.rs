@@ -72,10 +72,21 @@ pub struct WorkerState {
 impl WorkerLocal {
     /// The worker of this number.
     pub fn new(hub: Arc<Hub>, number: usize) -> Self {
+        let stats = Arc::clone(&hub.workers[number]);
+        Self::with(hub, number, stats)
+    }
+
+    /// The thread that runs long scripts.
+    pub fn for_scripts(hub: Arc<Hub>) -> Self {
+        let (number, stats) = (hub.workers.len(), Arc::clone(&hub.script_stats));
+        Self::with(hub, number, stats)
+    }
+
+    fn with(hub: Arc<Hub>, number: usize, stats: Arc<WorkerStats>) -> Self {
         let clock = hub.clock.clone();
         let state = WorkerState {
             number,
-            stats: Arc::clone(&hub.workers[number]),
+            stats,
             config: hub.config.reader(),
             rng: Rng::from_entropy(),
             ahead: Ahead::default(),
@@ -146,6 +157,8 @@ pub struct Cx<'a> {
     pub held: bool,
     /// It has found nothing and waits.
     pub waits: Option<Begun>,
+    /// It is a script that takes too long for a worker: it has done nothing, and another thread is to run it.
+    pub goes_apart: bool,
     /// Unix ms; the same for a whole batch, transaction or script.
     pub now_ms: u64,
 }
@@ -173,6 +186,8 @@ pub enum Locked<'a> {
 pub struct Data<'a> {
     keyspace: &'a Keyspace,
     locked: Locked<'a>,
+    /// Shards that a long script has reserved, so that it need not hold their locks between its commands; 0 for none.
+    kept: u64,
     /// The key that execute has hashed already, by address.
     known: Option<Key<'a>>,
     /// The locks are kept over several commands (EXEC).
@@ -203,6 +218,7 @@ impl<'a> Data<'a> {
         Self {
             keyspace,
             locked: Locked::None,
+            kept: 0,
             known: None,
             held: false,
             db,
@@ -246,6 +262,57 @@ impl<'a> Data<'a> {
         self.locked = Locked::Many(self.keyspace.lock_set(mask));
     }
 
+    /// The shards whose locks are held.
+    pub fn locked_mask(&self) -> u64 {
+        match &self.locked {
+            Locked::None => 0,
+            Locked::One(guard) => 1 << guard.number(),
+            Locked::Many(guards) => guards.iter().fold(0, |mask, guard| mask | 1 << guard.number()),
+        }
+    }
+
+    /// The shards that are kept without their locks.
+    pub fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// Keeps more shards from here on, those among them whose locks are held.
+    pub(super) fn keep(&mut self, mask: u64) {
+        self.kept |= mask;
+    }
+
+    /// Keeps none any more, and gives those that were.
+    pub(super) fn keep_none(&mut self) -> u64 {
+        std::mem::take(&mut self.kept)
+    }
+
+    /// Locks what is kept and not locked.
+    pub(super) fn regain(&mut self) {
+        if self.kept != 0 && matches!(self.locked, Locked::None) {
+            self.lock_set(self.kept);
+        }
+    }
+
+    /// Locks one more shard if nobody holds its lock and nobody has reserved it; whether it is locked now.
+    pub(super) fn reach(&mut self, shard: usize) -> bool {
+        if self.locked_mask() >> shard & 1 != 0 {
+            return true;
+        }
+        let Some(guard) = self.keyspace.try_lock(shard) else { return false };
+        if self.keyspace.reserved() >> shard & 1 != 0 {
+            return false;
+        }
+        let mut guards = match std::mem::replace(&mut self.locked, Locked::None) {
+            Locked::None => SmallVec::new(),
+            Locked::One(guard) => SmallVec::from_iter([guard]),
+            Locked::Many(guards) => guards,
+        };
+        let at = guards.partition_point(|held| held.number() < shard);
+        guards.insert(at, guard);
+        self.locked = Locked::Many(guards);
+        true
+    }
+
     /// Takes the keys out that somebody waits for and that have changed, in the order in which they did, shard by shard.
     pub fn take_changed_keys(&mut self, into: &mut VecDeque<AwaitedKey>) {
         self.each_locked(|shard| shard.take_changed_keys(into));
@@ -269,11 +336,7 @@ impl<'a> Data<'a> {
     /// Calls `run` with no shard locked: for what locks shards by itself. The locks of a transaction are taken again
     /// afterwards, so that others may come in between.
     pub fn without_locks<R>(&mut self, run: impl FnOnce() -> R) -> R {
-        let mask = match &self.locked {
-            Locked::None => 0,
-            Locked::One(guard) => 1 << guard.number(),
-            Locked::Many(guards) => guards.iter().fold(0, |mask, guard| mask | 1 << guard.number()),
-        };
+        let mask = self.locked_mask();
         self.unlock();
         let result = run();
         if mask != 0 {

@@ -36,6 +36,8 @@ pub enum Progress {
     Held,
     /// It waits for a key (`WorkerState::waits` says how long): the request is done with, its reply comes later.
     Waits,
+    /// Nothing happened: the thread for long scripts is to run it. CLIENT REPLY SKIP has begun already.
+    Apart,
     /// Nothing happened: the gateway is to have it run elsewhere, or everywhere. Whoever does so ends what CLIENT REPLY
     /// SKIP began.
     Away,
@@ -116,7 +118,7 @@ fn answer(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, ar
         blocking::serve(worker);
         worker.state.waits = waits;
     }
-    if progress == Progress::Waits {
+    if matches!(progress, Progress::Waits | Progress::Apart) {
         worker.state.waits_at = Some((entry, slot));
     }
     progress
@@ -139,8 +141,19 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
     data.keeps_due = keeps_due(hub, entry, now_ms);
     data.wanted = hub.events.wanted();
     lock(&mut data, &mut state.ahead, entry, args);
-    let mut cx =
-        Cx { hub, worker: state, session, reply, data, entry, slot, held: false, waits: None, now_ms };
+    let mut cx = Cx {
+        hub,
+        worker: state,
+        session,
+        reply,
+        data,
+        entry,
+        slot,
+        held: false,
+        waits: None,
+        goes_apart: false,
+        now_ms,
+    };
     // EXEC takes its locks itself, and asks then.
     let admitted = if txn::is_exec(entry) { Ok(()) } else { still_here(&mut cx) };
     let outcome = admitted.and_then(|()| call(&mut cx, entry, args));
@@ -151,6 +164,9 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
     cx.data.unlock();
     if cx.held {
         return Progress::Held;
+    }
+    if cx.goes_apart {
+        return Progress::Apart;
     }
     if waits_on || cx.waits.is_some() {
         if !cx.session.is_served {
@@ -196,21 +212,24 @@ pub fn count_in_vain(worker: &mut WorkerLocal, entry: &Entry, error: Option<&Err
     }
 }
 
-/// Runs the request of a client that waits, again; whether it was answered.
-pub fn again(worker: &mut WorkerLocal, parked: &mut Parked) -> bool {
+/// Runs the request of a client that waits, again.
+pub fn again(worker: &mut WorkerLocal, parked: &mut Parked) -> Progress {
     let Parked { session, reply, args, entry, slot, .. } = parked;
     let request = Request { entry, args: args.as_args(), slot: *slot };
     let progress = run(worker, session, reply, request);
     worker.state.waits = None;
-    progress == Progress::Done
+    progress
 }
 
-/// Asks again, under the locks, whether the command's slot is served here.
+/// Asks again, under the locks, whether the command's slot is served here, and whether a script keeps its shards.
 ///
 /// # Errors
-/// It is not: the error says where it is, or the command is marked as held.
+/// It may not run: the error says where its slot is or that a script is late, or the command is marked as held.
 #[inline]
 pub fn still_here(cx: &mut Cx<'_>) -> Result<(), Error> {
+    if cx.hub.keyspace.reserved() != 0 {
+        pass_scripts(cx)?;
+    }
     let stop = match cx.slot {
         Some(slot) if cx.hub.cluster.routes.serves(slot) => return Ok(()),
         Some(slot) => {
@@ -231,6 +250,24 @@ pub fn still_here(cx: &mut Cx<'_>) -> Result<(), Error> {
             Err(Error::SlotNotServed)
         }
     }
+}
+
+/// Sends a command away whose shards, or, if it looks at all of them, any, are reserved by a long script.
+#[cold]
+fn pass_scripts(cx: &mut Cx<'_>) -> Result<(), Error> {
+    let mask = match cx.data.locked_mask() {
+        0 if cx.entry.spec.has(READONLY) && !cx.entry.spec.has_keys() => cx.data.all_shards(),
+        mask => mask,
+    };
+    if cx.hub.keyspace.reserved() & mask == 0 {
+        return Ok(());
+    }
+    cx.data.unlock();
+    if let Some(busy) = cx.hub.running.busy(mask) {
+        return Err(busy);
+    }
+    cx.held = true;
+    Err(Error::BusyScript)
 }
 
 /// Adds what a command read and changed to the worker's counters; most commands do one of the three.

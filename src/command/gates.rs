@@ -5,7 +5,7 @@ use crate::base::slot::Slot;
 use crate::command::context::WorkerLocal;
 use crate::command::route::{self, Stop};
 use crate::command::session::Session;
-use crate::command::spec::flags::{DENYOOM, NO_AUTH, NO_MULTI};
+use crate::command::spec::flags::{ALLOW_BUSY, DENYOOM, NO_AUTH, NO_MULTI};
 use crate::command::table::Entry;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -27,6 +27,7 @@ pub fn check(
     authenticated(session, entry)?;
     let slot = route::admit(worker, session, entry, args)?;
     memory(worker, entry, args)?;
+    scripts(worker, session, entry)?;
     transaction(session, entry)?;
     Ok(slot)
 }
@@ -59,6 +60,19 @@ fn memory(worker: &mut WorkerLocal, entry: &Entry, args: Args<'_>) -> Result<(),
     let took_ns = worker.state.clock.mono_ns().saturating_sub(began_ns);
     worker.hub.latency.note("eviction-cycle", threshold_ms, took_ns, worker.state.now_ms);
     outcome
+}
+
+/// While a script is late, commands without keys are refused, so that people notice and can kill it, and so are those
+/// that a transaction would queue. Commands with keys run unless the script keeps their shards (`execute`).
+fn scripts(worker: &WorkerLocal, session: &Session, entry: &Entry) -> Result<(), Error> {
+    let running = &worker.hub.running;
+    if !running.any_late() || entry.spec.has(ALLOW_BUSY) {
+        return Ok(());
+    }
+    if entry.spec.has_keys() && session.transaction.is_none() {
+        return Ok(());
+    }
+    running.busy(u64::MAX).map_or(Ok(()), Err)
 }
 
 fn transaction(session: &Session, entry: &Entry) -> Result<(), Error> {

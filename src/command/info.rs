@@ -107,7 +107,7 @@ fn info(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     } else {
         (asked.is_empty() || is("default")).then_some(Shown::Always)
     };
-    let totals = Totals::of(cx.hub.workers.iter().map(AsRef::as_ref));
+    let totals = Totals::of(cx.hub.stats());
     let (recent, removals) = cx.hub.baseline.since(&totals, cx.data.removals());
     let mut facts = Facts { cx, totals, recent, removals };
     let mut text = Text::default();

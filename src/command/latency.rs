@@ -232,7 +232,7 @@ fn graph(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 }
 
 fn histogram(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
-    let totals = Totals::of(cx.hub.workers.iter().map(AsRef::as_ref));
+    let totals = Totals::of(cx.hub.stats());
     let (recent, _) = cx.hub.baseline.since(&totals, Default::default());
     let mut wanted: Vec<&Entry> = Vec::new();
     if args.len() == 2 {

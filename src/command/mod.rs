@@ -29,6 +29,7 @@ pub mod list;
 pub mod memory;
 pub mod monitor;
 pub mod object;
+pub mod pace;
 pub mod refused;
 pub mod route;
 pub mod scan;

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::base::slot::Slot;
 use crate::cluster::table::Side;
 use crate::command::table::Entry;
+use crate::command::txn;
+use crate::hub::Hub;
 use crate::hub::clients::Client;
 use crate::resp::args::OwnedArgs;
 
@@ -80,6 +82,8 @@ pub struct Session {
     pub watched_away: Option<Slot>,
     /// A blocking command is run again for it, by whoever changed a key.
     pub is_served: bool,
+    /// The request is run by the thread for long scripts.
+    pub is_apart: bool,
     /// Its place in the queues of a blocking command that it has to try again, and when that ends (Unix ms).
     pub place_kept: Option<(u64, Option<u64>)>,
     /// Raised by whoever changes a watched key.
@@ -103,6 +107,7 @@ impl Session {
             side: Side::Inside,
             watched_away: None,
             is_served: false,
+            is_apart: false,
             place_kept: None,
             watch_flag: Arc::new(AtomicBool::new(false)),
         }
@@ -112,4 +117,9 @@ impl Session {
     pub fn watch_broken(&self) -> bool {
         self.watch_flag.load(Ordering::Relaxed)
     }
+}
+
+/// The last thing that is done with a session: nothing points to it any more. No lock may be held.
+pub fn end(hub: &Hub, session: &mut Session) {
+    txn::discard(hub, session);
 }

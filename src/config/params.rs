@@ -124,6 +124,12 @@ parameters! {
         hll_sparse_max_bytes: u64 =
             Param::memory("hll-sparse-max-bytes", 0, SIZE_MAX, "3000").mutable();
     }
+    "Scripts" {
+        /// Milliseconds after which a script that still runs is late: commands that need its keys, and commands without
+        /// keys, are answered BUSY from then on, and SCRIPT KILL ends it unless it has written. 0 for never.
+        busy_reply_threshold: u64 = Param::integer("busy-reply-threshold", 0, i64::MAX, "5000")
+            .alias(&["lua-time-limit"]).mutable();
+    }
     "Stopping" {
         /// Seconds that a stop waits for clients to read their replies before it closes them.
         shutdown_timeout: u64 = Param::integer("shutdown-timeout", 0, INT_MAX, "10").mutable();
@@ -253,9 +259,6 @@ parameters! {
         dynamic_hz: bool = Param::plain("dynamic-hz", "yes").mutable().ineffective();
         /// No effect: lists are not compressed.
         list_compress_depth: u64 = Param::integer("list-compress-depth", 0, INT_MAX, "0").mutable().ineffective();
-        /// No effect yet: there are no scripts to interrupt.
-        busy_reply_threshold: u64 = Param::integer("busy-reply-threshold", 0, i64::MAX, "5000")
-            .alias(&["lua-time-limit"]).mutable().ineffective();
         /// No effect: nodes do not replicate in the way of Redis.
         replica_read_only: bool = Param::plain("replica-read-only", "yes")
             .alias(&["slave-read-only"]).mutable().ineffective();

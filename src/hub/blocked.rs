@@ -63,6 +63,8 @@ pub enum Seat {
     Missed,
     /// It waits.
     Waiting(Box<dyn Any + Send>),
+    /// Its request is being run by another thread.
+    Away,
     /// It was served: its reply is with it.
     Served(Box<dyn Any + Send>),
     /// It is to wait no longer.
@@ -85,6 +87,36 @@ pub struct Waiter {
 }
 
 impl Waiter {
+    /// A client that waits for nothing but its own request, which another thread runs; it is in no queue.
+    pub fn apart(client: &Arc<Client>) -> Arc<Self> {
+        let (client, seat) = (Arc::clone(client), Mutex::new(Seat::Coming));
+        Arc::new(Self { number: 0, client, awaited: Awaited::List, keys: Vec::new(), seat })
+    }
+
+    /// For the thread that runs the request: takes it.
+    pub fn take_away(&self) -> Option<Box<dyn Any + Send>> {
+        let mut seat = self.seat.lock();
+        match std::mem::replace(&mut *seat, Seat::Away) {
+            Seat::Waiting(occupant) => Some(occupant),
+            other => {
+                *seat = other;
+                None
+            }
+        }
+    }
+
+    /// Brings it back with its reply; if the client is gone, the occupant is the caller's.
+    pub fn bring_back(&self, occupant: Box<dyn Any + Send>) -> Option<Box<dyn Any + Send>> {
+        let mut seat = self.seat.lock();
+        if !matches!(*seat, Seat::Away) {
+            return Some(occupant);
+        }
+        *seat = Seat::Served(occupant);
+        drop(seat);
+        self.client.signal(signal::RESUME);
+        None
+    }
+
     /// The seat, for whoever serves.
     pub fn seat(&self) -> MutexGuard<'_, Seat> {
         self.seat.lock()

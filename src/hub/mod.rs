@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod latency;
 pub mod orders;
 pub mod rates;
+pub mod running;
 pub mod slowlog;
 
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct Hub {
     pub clients: clients::Clients,
     /// Clients that wait in blocking commands.
     pub blocked: blocked::Blocked,
+    /// Scripts that take long.
+    pub running: running::Running,
     /// Who hears of what happens to keys.
     pub events: Arc<events::Events>,
     /// Error replies by code.
@@ -47,10 +50,19 @@ pub struct Hub {
     pub orders: orders::Orders,
     /// Every worker's counters, by its number.
     pub workers: Vec<Arc<WorkerStats>>,
+    /// The counters of the thread that runs long scripts.
+    pub script_stats: Arc<WorkerStats>,
     /// Where the time comes from.
     pub clock: Clock,
     /// When the server started, in Unix ms.
     pub started_ms: u64,
     /// 40 hex digits, new at every start.
     pub run_id: String,
+}
+
+impl Hub {
+    /// The counters of every thread that runs commands.
+    pub fn stats(&self) -> impl Iterator<Item = &WorkerStats> {
+        self.workers.iter().chain([&self.script_stats]).map(Arc::as_ref)
+    }
 }

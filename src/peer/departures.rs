@@ -169,11 +169,19 @@ async fn send_and_hold(
     set: &SlotSet,
 ) -> Result<(), String> {
     let node = sender.node;
-    let mut why = String::new();
+    let mut why = "scripts were at work in the slots all the time".to_owned();
     for _ in 0..HOLDS_MAX {
         sender.send_all(departure).await?;
+        // A script that is inside goes on to its end, and who is not in its way is served meanwhile.
+        while is_reserved(node, set) && is_under_way(node, sender.movement.id) {
+            sleep(Duration::from_millis(RETRY_MS)).await;
+        }
         if !node.ground().hold(set) {
             return Err("the slots are not served here".to_owned());
+        }
+        if is_reserved(node, set) {
+            node.ground().resume(set);
+            continue;
         }
         match timeout(Duration::from_millis(HOLD_MS), sender.send_last(departure)).await {
             Ok(Ok(())) => return Ok(()),
@@ -187,6 +195,13 @@ async fn send_and_hold(
         sleep(Duration::from_millis(RETRY_MS)).await;
     }
     Err(why)
+}
+
+/// Whether a script is at work in a shard of these slots without holding its lock.
+fn is_reserved(node: &Node, set: &SlotSet) -> bool {
+    let keyspace = &node.hub().keyspace;
+    let reserved = keyspace.reserved();
+    reserved != 0 && set.iter().any(|slot| reserved >> keyspace.layout().shard_of(slot) & 1 != 0)
 }
 
 /// Proposes the hand-over until it is known what became of it; the slots are held meanwhile.

@@ -87,6 +87,11 @@ errors! {
     ReadOnly => "READONLY You can't write against a read only replica.",
     Loading => "LOADING Redis is loading the dataset in memory",
     BusyScript => "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+    BusyFunction => "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.",
+    TooManyScripts => "ERR too many long scripts are waiting to be run: try again later",
+    NotBusy => "NOTBUSY No scripts in execution right now.",
+    Unkillable => "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either \
+        wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
     BusyKey => "BUSYKEY Target key name already exists.",
     NoScript => "NOSCRIPT No matching script. Please use EVAL.",
     MaxClients => "ERR max number of clients reached",

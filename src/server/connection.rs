@@ -9,6 +9,7 @@
 //! input is taken in only up to [`INPUT_BACKLOG_BYTES`]; beyond that the peer's own writes block. A client that never
 //! reads therefore costs those two bounds and one reply. `client-query-buffer-limit` bounds an unfinished request.
 
+mod apart;
 mod waiting;
 
 use std::future::Future;
@@ -31,8 +32,7 @@ use crate::base::limits::{
 use crate::cluster::table::Side;
 use crate::command::context::WorkerLocal;
 use crate::command::execute::{Progress, execute, must_wait};
-use crate::command::session::{Closing, Session};
-use crate::command::txn;
+use crate::command::session::{self, Closing, Session};
 use crate::hub::clients::{Client, flag, signal};
 use crate::resp::args::Args;
 use crate::resp::reply::{Proto, Reply};
@@ -126,7 +126,7 @@ impl Future for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.abandon_wait();
-        txn::discard(&self.tenure.post.hub, &mut self.session);
+        session::end(&self.tenure.post.hub, &mut self.session);
     }
 }
 
@@ -308,7 +308,8 @@ impl Connection {
     /// No input has come.
     fn idle(&mut self) -> Next {
         // Replies that the peer is slow to read are still in hand.
-        let in_hand = self.unsent.is_some() || self.is_owed();
+        let is_apart = self.waiting.as_ref().is_some_and(Waiting::is_apart);
+        let in_hand = self.unsent.is_some() || self.is_owed() || is_apart;
         if self.is_draining() && !in_hand { self.finish() } else { Next::Wait }
     }
 
@@ -529,6 +530,11 @@ impl Connection {
             (Progress::Waits, _) => {
                 let args = args.to_owned();
                 self.sit_down(worker, reply, args);
+                return true;
+            }
+            (Progress::Apart, _) => {
+                let args = args.to_owned();
+                self.go_apart(worker, reply, args);
                 return true;
             }
             (Progress::Done, Some(passage)) => passage.ran_here(&self.session),

@@ -1,13 +1,15 @@
 //! Layer 5: sockets, tasks and timers for clients. A command is executed in place on the worker that owns the
 //! connection; nothing here knows what a command means.
 //!
-//! Threads: one that accepts and, at the end, drains; `threads` workers, each with its own runtime and connections.
+//! Threads: one that accepts and, at the end, drains; `threads` workers, each with its own runtime and connections; one
+//! that runs scripts which take long.
 
 pub mod connection;
 pub mod descriptors;
 pub mod gateway;
 pub mod http;
 pub mod listener;
+pub mod scripts;
 pub mod shutdown;
 pub mod stream;
 pub mod worker;
@@ -59,6 +61,11 @@ impl Server {
             let plan = Plan { index, hub: Arc::clone(&self.hub), connections, queue, stop: stopped.clone() };
             self.spawn(format!("larder-{index}"), move || worker::run(plan))?;
         }
+        let (hub, requests) = (Arc::clone(&self.hub), self.hub.running.open());
+        self.spawn("larder-scripts".to_owned(), move || {
+            scripts::run(hub, &requests);
+            Ok(())
+        })?;
         let hub = Arc::clone(&self.hub);
         self.spawn("larder-accept".to_owned(), move || accept(&hub, bound, intakes, &stop))
     }
@@ -101,6 +108,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         if !self.threads.is_empty() {
             self.hub.orders.shut_down(Shutdown::Immediate);
+            self.hub.running.close();
             self.join();
         }
     }
@@ -136,6 +144,7 @@ fn accept(
             if shutdown::drain(hub).await {
                 drop(intakes);
                 stop.send_replace(true);
+                hub.running.close();
                 return outcome;
             }
             info!("the order to stop was taken back");

@@ -186,7 +186,7 @@ async fn tick(post: Rc<Post>) {
 
 /// What all workers have counted so far.
 fn flow(hub: &Hub) -> Flow {
-    hub.workers.iter().fold(Flow::default(), |sum, stats| Flow {
+    hub.stats().fold(Flow::default(), |sum, stats| Flow {
         commands: sum.commands + stats.commands_processed.get() as f64,
         input_bytes: sum.input_bytes + stats.net_input_bytes.get() as f64,
         output_bytes: sum.output_bytes + stats.net_output_bytes.get() as f64,

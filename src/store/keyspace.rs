@@ -256,6 +256,8 @@ pub struct Keyspace {
     dropper: SyncSender<Dropped>,
     /// Databases and objects that the background thread has not dropped yet.
     drops_pending: Arc<AtomicUsize>,
+    /// Bits of shards in which somebody is at work between two holds of their locks ([`Keyspace::reserve`]).
+    reserved: AtomicU64,
     pub(super) told: ToldKeys,
 }
 
@@ -289,6 +291,7 @@ impl Keyspace {
             expires: AtomicBool::new(true),
             dropper: spawn_dropper(Arc::clone(&drops_pending)),
             drops_pending,
+            reserved: AtomicU64::new(0),
             told: ToldKeys::default(),
         };
         for number in 0..keyspace.shards() {
@@ -315,6 +318,13 @@ impl Keyspace {
         Guard { keyspace: self, cell, shard: Some(cell.shard.lock()), number: shard, exact: false }
     }
 
+    /// Locks one shard if nobody holds its lock.
+    pub fn try_lock(&self, shard: usize) -> Option<Guard<'_>> {
+        let cell = &self.cells[shard];
+        let locked = cell.shard.try_lock()?;
+        Some(Guard { keyspace: self, cell, shard: Some(locked), number: shard, exact: false })
+    }
+
     /// Locks the shards whose bits are set, in ascending order.
     pub fn lock_set(&self, mut mask: u64) -> SmallVec<[Guard<'_>; 4]> {
         let mut guards = SmallVec::new();
@@ -323,6 +333,24 @@ impl Keyspace {
             mask &= mask - 1;
         }
         guards
+    }
+
+    /// Keeps shards for somebody who works in them for long and must not hold their locks all the time: nothing expires
+    /// and nothing is evicted there, and commands that find the bit under the shard's lock go away again
+    /// (`command::execute`). To be called under the shards' locks, none of which is reserved.
+    pub fn reserve(&self, mask: u64) {
+        self.reserved.fetch_or(mask, Ordering::Relaxed);
+    }
+
+    /// Ends that; under the shards' locks.
+    pub fn end_reservation(&self, mask: u64) {
+        self.reserved.fetch_and(!mask, Ordering::Relaxed);
+    }
+
+    /// The shards that are reserved: exact for those whose locks the caller holds.
+    #[inline]
+    pub fn reserved(&self) -> u64 {
+        self.reserved.load(Ordering::Relaxed)
     }
 
     /// Brings what look-ups of these keys will need into the cache, all at once: first what leads to them, then them.
@@ -467,12 +495,20 @@ impl Keyspace {
             return Err(OutOfMemory);
         }
         // Shards in which nothing may go; looking there is no slice.
-        let mut tried = 0u64;
+        let reserved = self.reserved();
+        let mut tried = reserved;
         let mut slices = SLICES_MIN + wanted_bytes / SLICE_BYTES;
         while slices > 0 && self.excess_bytes().saturating_add(wanted) > 0 {
             slices -= 1;
-            let Some(victim) = self.victim_shard(shard, tried) else { return Err(OutOfMemory) };
+            let Some(victim) = self.victim_shard(shard, tried) else {
+                // What is reserved now may give room later: the next writes pay.
+                return if reserved == 0 { Err(OutOfMemory) } else { Ok(()) };
+            };
             let mut guard = self.lock(victim);
+            if self.reserved() >> victim & 1 != 0 {
+                tried |= 1 << victim;
+                continue;
+            }
             guard.exact = true;
             // Free slots beyond what counts as room are won back by emptying blocks, not by evicting more.
             let fragmented = self.reusable.load(Ordering::Relaxed) > self.room_in_blocks(limit);
@@ -499,8 +535,9 @@ impl Keyspace {
     /// One slice of background work on one shard: due entries and budget, if entries may be removed, sparse blocks,
     /// queues. True if there is more.
     pub fn sweep(&self, shard: usize, now_ms: u64, may_remove: bool) -> bool {
-        let expire = may_remove && self.expires.load(Ordering::Relaxed);
         let mut guard = self.lock(shard);
+        let is_reserved = self.reserved() >> shard & 1 != 0;
+        let expire = may_remove && !is_reserved && self.expires.load(Ordering::Relaxed);
         let mut backlog = false;
         let mut more = false;
         for db in guard.dbs_mut() {

@@ -34,6 +34,20 @@ pub(super) struct Waiting {
     timer: Option<Pin<Box<Sleep>>>,
     /// What must be tried again at once.
     again: Option<Box<Parked>>,
+    /// Another thread runs the request: it is in hand, even if the peer sends nothing more.
+    is_apart: bool,
+}
+
+impl Waiting {
+    /// For a request that another thread runs.
+    pub(super) fn apart(waiter: Arc<Waiter>) -> Self {
+        Self { waiter, until_ms: None, timer: None, again: None, is_apart: true }
+    }
+
+    /// Whether another thread runs the request.
+    pub(super) fn is_apart(&self) -> bool {
+        self.is_apart
+    }
 }
 
 impl Connection {
@@ -59,7 +73,7 @@ impl Connection {
         if again.is_some() {
             blocking::forget(&worker.hub, &waiter);
         }
-        self.waiting = Some(Waiting { waiter, until_ms: begun.until_ms, timer, again });
+        self.waiting = Some(Waiting { waiter, until_ms: begun.until_ms, timer, again, is_apart: false });
     }
 
     /// What the connection does while its client waits.
@@ -84,7 +98,7 @@ impl Connection {
             }
             _ => {
                 // Reads on, to notice when the peer leaves.
-                let leaves = self.is_draining() || self.ended;
+                let leaves = !waiting.is_apart && (self.is_draining() || self.ended);
                 return if leaves { Next::End } else { self.take_in(cx, desk, turn, INPUT_BACKLOG_BYTES) };
             }
         }
@@ -118,8 +132,10 @@ impl Connection {
         let Parked { session, reply, .. } = *parked;
         self.session = session;
         self.tenure.client.commands.add(1);
-        if self.session.reply_mode == ReplyMode::On {
-            self.out(desk).append(reply);
+        match self.session.reply_mode {
+            ReplyMode::On => self.out(desk).append(reply),
+            ReplyMode::Skip => self.session.reply_mode = ReplyMode::On,
+            ReplyMode::Off | ReplyMode::SkipNext => {}
         }
         self.after_wait(cx, desk);
     }
@@ -143,7 +159,7 @@ impl Connection {
                 desk.worker.hub.clients.set_blocked(&self.tenure.client, true);
                 desk.worker.hub.cluster.hold(&self.tenure.client);
             }
-            Progress::Done | Progress::Away => {
+            Progress::Done | Progress::Away | Progress::Apart => {
                 self.session.place_kept = None;
                 self.out(desk).append(reply);
                 self.after_wait(cx, desk);
