@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::config::choices::EvictionPolicy;
 use crate::config::store::ConfigStore;
 use crate::hub::Hub;
+use crate::hub::bus::Bus;
 use crate::hub::clients::Clients;
 use crate::hub::cluster::Cluster;
 use crate::hub::events::Events;
@@ -69,6 +70,7 @@ pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hu
         config: store,
         keyspace,
         cluster: Cluster::new(if config.is_clustered() { Routes::clustered() } else { Routes::standalone() }),
+        bus: Bus::new(config.worker_count()),
         clients: Clients::new(),
         errors: Default::default(),
         rates: Default::default(),

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use larder::base::clock::Clock;
-use larder::base::limits::{PEER_BULK_MAX_BYTES, PEER_CONTROL_MAX_BYTES, PEER_TICK_MS};
+use larder::base::limits::{
+    PEER_BULK_MAX_BYTES, PEER_CONTROL_MAX_BYTES, PEER_PUBLISH_MAX_BYTES, PEER_TICK_MS,
+};
 use larder::base::lock::Mutex;
 use larder::base::rng::Rng;
 use larder::cluster::id::{ClusterId, NodeId};
@@ -226,6 +228,37 @@ fn casts_come_in_order() {
         while a.links.cast(SocketAddr::from(([127, 0, 0, 1], 1)), vec![0; 100_000]) {
             taken += 1;
             assert!(taken < 1000, "a queue without bound");
+        }
+    });
+}
+
+#[test]
+fn whoever_delivers_knows_whether_it_left() {
+    run(async {
+        let (a, b) = (Node::new(1).await, Node::new(2).await);
+        let to = Target::node(b.addr, b.id()).by(Class::Publish);
+        for number in 0..100u8 {
+            assert_eq!(a.links.deliver(to, vec![number].into()).await, Ok(()));
+        }
+        let longest = vec![7; PEER_PUBLISH_MAX_BYTES];
+        assert_eq!(a.links.deliver(to, longest.clone().into()).await, Ok(()));
+        eventually("all have come", || b.echo.casts.lock().len() == 101).await;
+        let came = b.echo.casts.lock().clone();
+        assert!(came.iter().take(100).enumerate().all(|(at, body)| body[..] == [at as u8]));
+        assert!(came[100] == longest);
+        let too_long = vec![7; PEER_PUBLISH_MAX_BYTES + 1];
+        assert_eq!(a.links.deliver(to, too_long.into()).await, Err(LinkError::TooLong));
+        let other = Target::node(b.addr, a.id()).by(Class::Publish);
+        assert_eq!(a.links.deliver(other, vec![1].into()).await, Err(LinkError::OtherNode(b.id())));
+        let nobody = Target::node(SocketAddr::from(([127, 0, 0, 1], 1)), b.id()).by(Class::Publish);
+        let outcome = a.links.deliver(nobody, vec![1].into()).await;
+        assert!(matches!(outcome, Err(LinkError::Unreachable(_))), "{outcome:?}");
+        b.links.close();
+        let mut sent = 0;
+        while a.links.deliver(to, vec![1].into()).await.is_ok() {
+            sent += 1;
+            assert!(sent < 10_000, "nobody is there");
+            sleep(Duration::from_millis(1)).await;
         }
     });
 }

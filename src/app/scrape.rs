@@ -12,6 +12,7 @@ use crate::command::table;
 use crate::config::Config;
 use crate::config::choices::EvictionPolicy;
 use crate::hub::Hub;
+use crate::hub::bus::BusCounts;
 use crate::hub::cluster::{ClusterCounters, Phase};
 use crate::hub::gateway::GatewayCounters;
 use crate::metrics::exporter::{
@@ -105,12 +106,12 @@ fn cluster(hub: &Hub) -> ClusterSample {
         slots_owned: slots_of(&view.table, view.me).into(),
         lease_seconds: left_ns as f64 / 1e9,
         moves_active: view.table.moves.len() as u64,
-        counts: counts(&hub.cluster.counters, &hub.cluster.gateway),
+        counts: counts(&hub.cluster.counters, &hub.cluster.gateway, &hub.bus.counts),
         dropped: vitals.dropped.clone(),
     }
 }
 
-fn counts(counters: &ClusterCounters, gateway: &GatewayCounters) -> ClusterCounts {
+fn counts(counters: &ClusterCounters, gateway: &GatewayCounters, bus: &BusCounts) -> ClusterCounts {
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     ClusterCounts {
         leases_granted: of(&counters.leases_granted),
@@ -131,6 +132,10 @@ fn counts(counters: &ClusterCounters, gateway: &GatewayCounters) -> ClusterCount
         gossip_received_messages: of(&counters.gossip_received_messages),
         gossip_sent_bytes: of(&counters.gossip_sent_bytes),
         gossip_received_bytes: of(&counters.gossip_received_bytes),
+        publish_sent: of(&bus.sent),
+        publish_received: of(&bus.received),
+        publish_dropped: of(&bus.dropped),
+        publish_refused: of(&bus.refused),
         gateway_local: of(&gateway.local),
         gateway_remote: of(&gateway.remote),
         gateway_retries: of(&gateway.retries),

@@ -99,10 +99,12 @@ pub const PEER_CONTROL_MAX_BYTES: usize = 1024 * 1024;
 pub const PEER_BULK_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Longest form of what a node says of itself when a link begins.
 pub const PEER_HELLO_MAX_BYTES: usize = 512;
+/// Longest body of a message that carries published messages between nodes.
+pub const PEER_PUBLISH_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Links to other nodes at most: one of each class to each.
-pub const PEER_LINKS_MAX: usize = 2 * CLUSTER_NODES_MAX;
+pub const PEER_LINKS_MAX: usize = 3 * CLUSTER_NODES_MAX;
 /// Links from other nodes at most.
-pub const PEER_SERVED_MAX: usize = 2 * CLUSTER_NODES_MAX;
+pub const PEER_SERVED_MAX: usize = 3 * CLUSTER_NODES_MAX;
 /// Handshakes of accepted connections under way at once; further connections are closed.
 pub const PEER_HANDSHAKES_MAX: usize = 256;
 /// A handshake that takes longer is given up.
@@ -147,6 +149,23 @@ const _: () =
 const _: () =
     assert!(PEER_BULK_MAX_BYTES <= PEER_SERVING_BYTES && PEER_SERVING_MIN_BYTES <= PEER_SERVING_BYTES);
 const _: () = assert!(PEER_TICK_MS < PEER_SILENT_MS && PEER_IDLE_MS < PEER_SERVED_IDLE_MS);
+/// Longest message of PUBLISH, channel included, that goes to other nodes; the rest of the room is for headers.
+pub const BUS_MESSAGE_MAX_BYTES: usize = PEER_PUBLISH_MAX_BYTES - 1024;
+/// Published messages that travel together: as many as fit, or one that is longer.
+pub const BUS_BATCH_BYTES: usize = 256 * 1024;
+/// Published messages that wait to be sent, or in a worker's inbox to be delivered, at most.
+pub const BUS_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Batches of published messages that wait for one other node at most.
+pub const BUS_LANE_MAX: usize = 4096;
+/// Bytes of them at most; lanes share what they hold.
+pub const BUS_LANE_BYTES: usize = 32 * 1024 * 1024;
+/// Published messages that a worker delivers before others on it have their turn.
+pub const BUS_TURN_MESSAGES: usize = 64;
+/// Subscribers that it delivers them to before that, beside those of the last message.
+pub const BUS_TURN_RECEIVERS: usize = 2048;
+
+const _: () = assert!(PEER_PUBLISH_MAX_BYTES <= PEER_QUEUE_BYTES && PEER_PUBLISH_MAX_BYTES <= BUS_LANE_BYTES);
+const _: () = assert!(BUS_BATCH_BYTES < BUS_MESSAGE_MAX_BYTES && BUS_MESSAGE_MAX_BYTES <= BUS_QUEUE_BYTES);
 /// Entries of the cluster's log after which the table is kept and the log shortened.
 pub const CLUSTER_LOG_KEEP: u64 = 64;
 /// Entries of the cluster's log that one message carries at most.

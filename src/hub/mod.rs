@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod blocked;
+pub mod bus;
 pub mod clients;
 pub mod cluster;
 pub mod errors;
@@ -28,6 +29,8 @@ pub struct Hub {
     pub keyspace: Arc<Keyspace>,
     /// The cluster, if this server is part of one.
     pub cluster: cluster::Cluster,
+    /// What PUBLISH tells other nodes, and hears from them.
+    pub bus: bus::Bus,
     /// Connected clients.
     pub clients: clients::Clients,
     /// Clients that wait in blocking commands.

@@ -111,6 +111,8 @@ catalog! {
     CLUSTER_MOVED_BYTES = Counter "larder_cluster_moved_bytes_total" [] "Bytes that this node sent to the new owners of slots.";
     CLUSTER_GOSSIP_MESSAGES = Counter "larder_cluster_gossip_messages_total" ["direction"] "Messages of gossip: sent or received.";
     CLUSTER_GOSSIP_BYTES = Counter "larder_cluster_gossip_bytes_total" ["direction"] "Bytes of gossip: sent or received.";
+    CLUSTER_PUBLISH = Counter "larder_cluster_publish_messages_total" ["outcome"]
+        "Messages of PUBLISH between nodes: sent to another node, received, dropped (a node was out of reach or too slow) or refused (no room, or from no member).";
     GATEWAY_REQUESTS = Counter "larder_gateway_requests_total" ["where"]
         "Requests by the gateway, or parts of one: run on this node (local) or sent to another (remote).";
     GATEWAY_RETRIES = Counter "larder_gateway_retries_total" []

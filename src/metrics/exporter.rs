@@ -153,6 +153,14 @@ pub struct ClusterCounts {
     pub gossip_sent_bytes: u64,
     /// Bytes of gossip received.
     pub gossip_received_bytes: u64,
+    /// Published messages handed to links to other nodes.
+    pub publish_sent: u64,
+    /// Published messages that came from other nodes.
+    pub publish_received: u64,
+    /// Published messages lost for another node.
+    pub publish_dropped: u64,
+    /// Published messages of other nodes that were not delivered.
+    pub publish_refused: u64,
     /// Requests by the gateway that ran here.
     pub gateway_local: u64,
     /// Requests by the gateway that were sent to other nodes.
@@ -313,6 +321,10 @@ impl Exporter {
             (&catalog::CLUSTER_GOSSIP_MESSAGES, "received", counts.gossip_received_messages),
             (&catalog::CLUSTER_GOSSIP_BYTES, "sent", counts.gossip_sent_bytes),
             (&catalog::CLUSTER_GOSSIP_BYTES, "received", counts.gossip_received_bytes),
+            (&catalog::CLUSTER_PUBLISH, "sent", counts.publish_sent),
+            (&catalog::CLUSTER_PUBLISH, "received", counts.publish_received),
+            (&catalog::CLUSTER_PUBLISH, "dropped", counts.publish_dropped),
+            (&catalog::CLUSTER_PUBLISH, "refused", counts.publish_refused),
             (&catalog::GATEWAY_REQUESTS, "local", counts.gateway_local),
             (&catalog::GATEWAY_REQUESTS, "remote", counts.gateway_remote),
         ] {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bus;
 use super::frame::PeerHello;
 use super::link::Handler;
 use super::message::{self, Answer, Ask, Renewal, decode_table};
@@ -44,6 +45,10 @@ impl Handler for Door {
             return;
         }
         let Some((ask, tail)) = message::decode::<Ask>(&body) else { return };
+        if let Ask::Publish { number, messages } = ask {
+            let length = tail.len();
+            return bus::take_in(&self.node, from, (number, messages), body, length);
+        }
         match ask {
             Ask::Push => {
                 if let Some(table) = decode_table(tail) {
@@ -67,7 +72,7 @@ async fn answer(node: &Arc<Node>, from: NodeId, ask: Ask, tail: &[u8]) -> (Answe
             (node.arrivals().records(id, from, sequence, tail).await, Vec::new())
         }
         Ask::Close { id, messages } => (node.arrivals().close(id, from, messages).await, Vec::new()),
-        Ask::Push | Ask::Form(_) => (Answer::Malformed, Vec::new()),
+        Ask::Push | Ask::Form(_) | Ask::Publish { .. } => (Answer::Malformed, Vec::new()),
         Ask::Voters => (Answer::Voters(node.agreement().status().borrow().voters.clone()), Vec::new()),
     }
 }

@@ -14,13 +14,15 @@ use blake2::{Blake2s256, Digest};
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
-use crate::base::limits::{PEER_BULK_MAX_BYTES, PEER_CONTROL_MAX_BYTES, PEER_HELLO_MAX_BYTES};
+use crate::base::limits::{
+    PEER_BULK_MAX_BYTES, PEER_CONTROL_MAX_BYTES, PEER_HELLO_MAX_BYTES, PEER_PUBLISH_MAX_BYTES,
+};
 use crate::cluster::id::{ClusterId, NodeId};
 
 /// Major version of what nodes say to each other; those of different ones do not talk.
 pub const PROTOCOL_MAJOR: u16 = 2;
 /// Minor version: additions that older nodes ignore.
-pub const PROTOCOL_MINOR: u16 = 0;
+pub const PROTOCOL_MINOR: u16 = 1;
 /// Length of the greeting in bytes.
 pub const GREETING_BYTES: usize = 16;
 /// Length of a message's header in bytes.
@@ -31,7 +33,7 @@ pub const FRAGMENT_MAX_BYTES: usize = 65_535 - 16;
 const MAGIC: &[u8; 6] = b"larder";
 
 const _: () = assert!(HEADER_BYTES + PEER_HELLO_MAX_BYTES <= FRAGMENT_MAX_BYTES);
-const _: () = assert!(PEER_BULK_MAX_BYTES <= u32::MAX as usize);
+const _: () = assert!(PEER_PUBLISH_MAX_BYTES <= u32::MAX as usize);
 
 /// What a link is for. Each class has connections of its own, so that bulk never stands before control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,14 +42,20 @@ pub enum Class {
     Control,
     /// Keys that move.
     Bulk,
+    /// What clients publish. Nodes of minor version 0 refuse such links.
+    Publish,
 }
 
 impl Class {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Control, Self::Bulk, Self::Publish];
+
     /// Longest body of a message in bytes.
     pub fn body_max_bytes(self) -> usize {
         match self {
             Self::Control => PEER_CONTROL_MAX_BYTES,
             Self::Bulk => PEER_BULK_MAX_BYTES,
+            Self::Publish => PEER_PUBLISH_MAX_BYTES,
         }
     }
 }

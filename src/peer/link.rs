@@ -6,7 +6,8 @@
 //! nothing is ever sent twice. Whether a request that was lost or timed out was served is unknown.
 //!
 //! Everything is bounded: links, messages and bytes that wait for one, requests under way, requests being served.
-//! [`Links::call`] waits for room within its timeout, [`Links::cast`] drops the message instead.
+//! [`Links::call`] waits for room within its timeout, [`Links::deliver`] waits until the message leaves or the link is
+//! lost, [`Links::cast`] drops the message instead.
 //!
 //! An address is no identity: whoever needs a certain node at its end says so by [`Target::node`].
 
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 use super::fault::{Fault, Faults};
@@ -159,6 +161,7 @@ pub(super) struct Inner {
     pub(super) faults: Faults,
     control: Arc<Traffic>,
     bulk: Arc<Traffic>,
+    publish: Arc<Traffic>,
     pub(super) outgoing: Mutex<HashMap<(SocketAddr, Class), Outgoing>>,
     pub(super) served: Mutex<Served>,
     pub(super) closed: watch::Sender<bool>,
@@ -177,6 +180,7 @@ impl Inner {
         match class {
             Class::Control => &self.control,
             Class::Bulk => &self.bulk,
+            Class::Publish => &self.publish,
         }
     }
 }
@@ -197,6 +201,7 @@ impl Links {
             faults: Faults::new(clock),
             control: Arc::default(),
             bulk: Arc::default(),
+            publish: Arc::default(),
             outgoing: Mutex::default(),
             served: Mutex::default(),
             closed: watch::Sender::new(false),
@@ -215,15 +220,28 @@ impl Links {
         if body.len() > to.class.body_max_bytes() {
             return Err(LinkError::TooLong);
         }
-        let calling = self.call_untimed(to, body);
+        let calling = self.send(to, Kind::Call, body.into());
         tokio::time::timeout(timeout, calling).await.unwrap_or(Err(LinkError::Timeout))
     }
 
-    async fn call_untimed(&self, to: Target, body: Vec<u8>) -> Result<Vec<u8>, LinkError> {
+    /// Sends a message that has no reply, and waits until it is on its way or known to be lost. On its way is not there:
+    /// it is lost all the same if the link then dies.
+    ///
+    /// # Errors
+    /// It was not sent.
+    pub async fn deliver(&self, to: impl Into<Target>, body: Bytes) -> Result<(), LinkError> {
+        let to = to.into();
+        if body.len() > to.class.body_max_bytes() {
+            return Err(LinkError::TooLong);
+        }
+        self.send(to, Kind::Cast, body).await.map(drop)
+    }
+
+    async fn send(&self, to: Target, kind: Kind, body: Bytes) -> Result<Vec<u8>, LinkError> {
         let (queue, room) = self.queue(to)?;
         let permit = room.acquire_many_owned(cost(&body)).await.map_err(|_| LinkError::Closed)?;
         let (reply, replied) = oneshot::channel();
-        let waiting = Waiting { kind: Kind::Call, node: to.node, body, reply: Some(reply), _room: permit };
+        let waiting = Waiting { kind, node: to.node, body, reply: Some(reply), _room: permit };
         if let Err(unsent) = queue.send(waiting).await {
             // The link's task ended for lack of work just now: the next one takes it.
             let (queue, _) = self.queue(to)?;
@@ -245,7 +263,9 @@ impl Links {
         let Ok(permit) = room.try_acquire_many_owned(cost(&body)) else {
             return false;
         };
-        queue.try_send(Waiting { kind: Kind::Cast, node: to.node, body, reply: None, _room: permit }).is_ok()
+        let waiting =
+            Waiting { kind: Kind::Cast, node: to.node, body: body.into(), reply: None, _room: permit };
+        queue.try_send(waiting).is_ok()
     }
 
     /// Serves what other nodes send, until [`Links::close`].

@@ -66,6 +66,13 @@ pub enum Ask {
         /// How many messages of records there were.
         messages: u64,
     },
+    /// The tail is what clients of the sender have published.
+    Publish {
+        /// Counts what the sender has published, from 1; higher from batch to batch.
+        number: u64,
+        /// How many messages the tail holds.
+        messages: u64,
+    },
 }
 
 /// What the other node says to it.

@@ -5,6 +5,7 @@
 //! `tokio::time` and sockets through [`net::Net`] alone, so that a simulation can own both.
 
 pub mod arrivals;
+pub mod bus;
 pub mod departures;
 pub mod desk;
 pub mod door;

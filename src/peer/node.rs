@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::arrivals::Arrivals;
+use super::bus::Heard;
 use super::departures::Departures;
 use super::desk::Desk;
 use super::forming::{self, Heeded};
@@ -80,6 +81,7 @@ pub struct Node {
     tables: Tables,
     arrivals: Arrivals,
     departures: Departures,
+    heard: Heard,
     lease_ns: u64,
     hint: Mutex<Hint>,
     /// Why it is no further, for people.
@@ -111,6 +113,7 @@ impl Node {
             clock: hub.clock.clone(),
             arrivals: Arrivals::new(Arc::clone(&hub), Arc::clone(&ground)),
             departures: Departures::default(),
+            heard: Heard::default(),
             tables: Tables::default(),
             hint: Mutex::new(Hint {
                 leader: None,
@@ -191,6 +194,11 @@ impl Node {
     /// Moves away from this node.
     pub fn departures(&self) -> &Departures {
         &self.departures
+    }
+
+    /// What was heard of other nodes' clients.
+    pub fn heard(&self) -> &Heard {
+        &self.heard
     }
 
     /// The newest table that this node has heard of.

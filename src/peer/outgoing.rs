@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{interval, sleep, timeout};
@@ -36,8 +37,8 @@ pub struct Waiting {
     /// Whom it is for, if that matters.
     pub node: Option<NodeId>,
     /// What it says.
-    pub body: Vec<u8>,
-    /// Who waits for the reply.
+    pub body: Bytes,
+    /// Who waits for the reply to a call, or for a cast to be on its way.
     pub reply: Option<Asker>,
     /// What it takes of the queue's room, until it is sent.
     pub _room: OwnedSemaphorePermit,
@@ -246,26 +247,41 @@ impl Sending<'_> {
             waiting.fail(LinkError::OtherNode(self.peer_id));
             return Ok(());
         }
+        let Waiting { kind, body, mut reply, .. } = waiting;
         let mut id = 0;
-        if waiting.kind == Kind::Call {
-            let Some(reply) = waiting.reply.filter(|reply| !reply.is_closed()) else {
+        if kind == Kind::Call {
+            let Some(asker) = reply.take().filter(|asker| !asker.is_closed()) else {
                 return Ok(());
             };
-            let mut pending = self.shared.pending.lock();
-            if pending.len() >= PEER_CALLS_MAX {
-                let _ = reply.send(Err(LinkError::Full));
-                return Ok(());
+            match self.expect(asker) {
+                Some(expected) => id = expected,
+                None => return Ok(()),
             }
-            // At most a few thousand are in use of four thousand million.
-            while pending.contains_key(&self.next_id) || self.next_id == 0 {
-                self.next_id = self.next_id.wrapping_add(1);
-            }
-            id = self.next_id;
-            self.next_id = self.next_id.wrapping_add(1);
-            pending.insert(id, reply);
         }
         self.shared.is_used.store(true, Ordering::Relaxed);
-        self.sender.send(waiting.kind, id, &waiting.body).await
+        self.sender.send(kind, id, &body).await?;
+        if let Some(sender) = reply {
+            // Whoever sent it may not wait any more.
+            let _ = sender.send(Ok(Vec::new()));
+        }
+        Ok(())
+    }
+
+    /// Notes who waits for the reply to a request; its id, unless too many wait already.
+    fn expect(&mut self, asker: Asker) -> Option<u32> {
+        let mut pending = self.shared.pending.lock();
+        if pending.len() >= PEER_CALLS_MAX {
+            let _ = asker.send(Err(LinkError::Full));
+            return None;
+        }
+        // At most a few thousand are in use of four thousand million.
+        while pending.contains_key(&self.next_id) || self.next_id == 0 {
+            self.next_id = self.next_id.wrapping_add(1);
+        }
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        pending.insert(id, asker);
+        Some(id)
     }
 }
 

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::frame::Class;
 use super::link::{Links, Target};
 use super::message::{self, Answer, Ask};
@@ -98,6 +100,17 @@ impl Post {
     pub fn tell(&self, to: NodeId, ask: &Ask, tail: &[u8]) -> bool {
         let Some(address) = self.address(to) else { return false };
         self.links.cast(Target::node(address, to), message::encode(ask, tail))
+    }
+
+    /// Tells a node what clients have published: `body` is a whole message. Waits until it is on its way.
+    ///
+    /// # Errors
+    /// It was not sent, in words.
+    pub async fn publish(&self, to: NodeId, body: Bytes) -> Result<(), String> {
+        let address =
+            self.address(to).ok_or_else(|| format!("no address of node {} is known", to.short()))?;
+        let sent = self.links.deliver(Target::node(address, to).by(Class::Publish), body).await;
+        sent.map_err(|error| format!("node {} at {address}: {error}", to.short()))
     }
 
     /// The links.

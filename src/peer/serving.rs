@@ -142,7 +142,7 @@ impl Session {
 /// Lets this node's own links to the peer try again at once: it is there.
 fn wake(inner: &Inner, peer_addr: SocketAddr) {
     let outgoing = inner.outgoing.lock();
-    for class in [Class::Control, Class::Bulk] {
+    for class in Class::ALL {
         if let Some(link) = outgoing.get(&(peer_addr, class)) {
             link.retry.notify_waiters();
         }

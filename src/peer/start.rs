@@ -21,7 +21,7 @@ use super::node::{Node, Parts};
 use super::post::Post;
 use super::raft::{Agreement, Carrier, Timing, identity};
 use super::seeds::{Seed, Seeds, SystemResolver};
-use super::{departures, leading, lessee, upkeep, whereabouts};
+use super::{bus, departures, leading, lessee, upkeep, whereabouts};
 use crate::base::limits::CLUSTER_HEEDED_MAX;
 use crate::base::rng::Rng;
 use crate::cluster::id::NodeId;
@@ -214,6 +214,7 @@ fn spawn_duties(node: &Arc<Node>, wishes: mpsc::Receiver<WishInHand>) {
     tokio::spawn(upkeep::clean(Arc::clone(node)));
     tokio::spawn(upkeep::leave_when_drained(Arc::clone(node)));
     tokio::spawn(upkeep::show(Arc::clone(node)));
+    tokio::spawn(bus::send(Arc::clone(node)));
     tokio::spawn(upkeep::fulfil(Arc::clone(node), wishes));
 }
 

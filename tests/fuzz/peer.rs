@@ -5,8 +5,10 @@
 #![no_main]
 
 use larder::base::limits::{CLUSTER_NODES_MAX, PEER_HELLO_MAX_BYTES};
+use larder::hub::bus::Records;
 use larder::peer::fault::Fault;
 use larder::peer::frame::{Class, GREETING_BYTES, Joiner, PeerHello, check_greeting, fragments, greeting};
+use larder::peer::message::{self, Ask};
 use larder::peer::{gossip_wire, member, seeds};
 use libfuzzer_sys::fuzz_target;
 
@@ -14,8 +16,13 @@ fuzz_target!(|input: &[u8]| {
     let Some((choice, rest)) = input.split_first() else {
         return;
     };
-    let class = if choice & 1 == 0 { Class::Control } else { Class::Bulk };
-    join(class, rest, usize::from(choice >> 1) + 9);
+    let class = Class::ALL[usize::from(choice & 3) % Class::ALL.len()];
+    join(class, rest, usize::from(choice >> 2) + 9);
+    let read: usize = Records::new(rest).map(|(channel, message)| channel.len() + message.len()).sum();
+    assert!(read <= rest.len());
+    if let Some((ask, tail)) = message::decode::<Ask>(rest) {
+        assert_eq!(message::decode::<Ask>(&message::encode(&ask, tail)), Some((ask, tail)));
+    }
     if let Ok(hello) = PeerHello::decode(rest) {
         assert!(rest.len() <= PEER_HELLO_MAX_BYTES);
         assert_eq!(PeerHello::decode(&hello.encode()), Ok(hello));

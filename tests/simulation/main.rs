@@ -9,7 +9,9 @@
 //! - S5: one version is one table.
 //! - S6: a key never goes back, and is lost only with a process that died; what is lost does not come back.
 //! - S8: there is one cluster.
-//! - S9: once all is well, everything is served by one node each, where the placement wants it, under one leader.
+//! - S9: once all is well, everything is served by one node each, where the placement wants it, under one leader, and what one
+//!   node publishes reaches all.
+//! - S10: what is published arrives once at most, and in the order of its publisher.
 //!
 //! `LARDER_SIM_SEEDS=100000 cargo test --profile checks --test simulation` runs more seeds than every run does, from
 //! `LARDER_SIM_FROM` on (0 if not given); `LARDER_SIM_SEED=n` runs that one and tells its story, with what the nodes log. A failure names its
@@ -19,6 +21,7 @@
 mod checks;
 mod clients;
 mod faults;
+mod heralds;
 mod host;
 mod net;
 
@@ -36,6 +39,7 @@ use turmoil::{Builder, Sim};
 use crate::checks::Seen;
 use crate::clients::Clients;
 use crate::faults::Faults;
+use crate::heralds::Heralds;
 use crate::host::{Host, Plan};
 
 /// Length of a step.
@@ -48,6 +52,8 @@ const TROUBLE_MS: u64 = 25_000;
 const SETTLE_MS: u64 = 30_000;
 /// Longest that the first table takes, in virtual time, while nothing goes wrong.
 const FORM_MS: u64 = 20_000;
+/// Longest until everybody hears everybody once all is well, in virtual time.
+const HEAR_MS: u64 = 10_000;
 /// Seeds of a run that asks for no more.
 const SEEDS: u64 = 200;
 
@@ -59,6 +65,7 @@ pub struct World {
     expect: usize,
     seen: Seen,
     clients: Clients,
+    heralds: Heralds,
     steps: u64,
     is_told: bool,
 }
@@ -77,8 +84,10 @@ impl World {
         let sim = builder.build();
         let expect = 3 + rng.below(3) as usize;
         let clients = Clients::new(rng.next_u64());
+        let heralds = Heralds::new(seed);
         let seen = Seen::default();
-        let mut world = Self { sim, hosts: Vec::new(), rng, expect, seen, clients, steps: 0, is_told };
+        let mut world =
+            Self { sim, hosts: Vec::new(), rng, expect, seen, clients, heralds, steps: 0, is_told };
         for _ in 0..expect {
             world.add_host();
         }
@@ -119,12 +128,22 @@ impl World {
         if self.steps.is_multiple_of(STEPS_A_LOOK) {
             self.seen.look(&self.hosts);
             self.clients.act(&self.hosts, self.seen.deaths);
+            self.heralds.act(&self.hosts);
         }
     }
 
     fn pass(&mut self, ms: u64) {
         for _ in 0..ms / STEP_MS {
             self.step();
+        }
+    }
+
+    /// Lets time pass until every node hears what every other publishes.
+    fn hear(&mut self) {
+        let (began, since) = (self.steps, self.heralds.published());
+        while !self.heralds.all_are_heard(&self.hosts, since) {
+            assert!((self.steps - began) * STEP_MS < HEAR_MS, "S9: what is published does not reach all");
+            self.pass(100);
         }
     }
 
@@ -149,6 +168,7 @@ struct Story {
     settled_ms: u64,
     answered: u64,
     lost: u64,
+    heard: u64,
     versions: u64,
 }
 
@@ -166,11 +186,13 @@ fn play(seed: u64, is_told: bool) -> Story {
     }
     faults.end(&mut world);
     let settled_ms = world.settle(SETTLE_MS);
+    world.hear();
     world.tell(&format!("settled after {settled_ms} ms"));
     let story = Story {
         settled_ms,
         answered: world.clients.answered,
         lost: world.clients.lost,
+        heard: world.heralds.delivered,
         versions: world.seen.newest().version,
     };
     for host in &mut world.hosts {
@@ -218,10 +240,10 @@ fn promises_hold_in_whatever_happens() {
     let slowest_ms = stories.iter().map(|story| story.settled_ms).max().unwrap_or(0);
     let sum = |of: fn(&Story) -> u64| stories.iter().map(of).sum::<u64>();
     let (answered, lost) = (sum(|story| story.answered), sum(|story| story.lost));
-    let versions = sum(|story| story.versions);
+    let (versions, heard) = (sum(|story| story.versions), sum(|story| story.heard));
     println!(
         "{count} seeds in {:?}: {versions} tables, {answered} commands answered, {lost} keys lost with their nodes, \
-        settled within {slowest_ms} ms of virtual time",
+        {heard} messages heard, settled within {slowest_ms} ms of virtual time",
         began.elapsed()
     );
     assert!(one.is_some() || answered > 500 * count, "clients were hardly served");
