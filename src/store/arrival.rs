@@ -5,11 +5,9 @@
 //! records say. Room is made before a shard is locked, as for a client's write; one call applies [`RECORDS_A_STEP`]
 //! records at most, under one hold of one shard's lock. The parts of one entry at a time are put together.
 
-use bytes::Bytes;
-
 use super::arena::Full;
 use super::carry::{Body, Malformed, Record, Traits};
-use super::db::{Db, Due, Found, NewString};
+use super::db::{Db, Due, NewString};
 use super::departure::{CLEARED_A_STEP, MOVING_DB};
 use super::entry::{self, Queue};
 use super::key::Key;
@@ -110,10 +108,10 @@ impl Assembly {
     }
 }
 
-/// An arriving string: its bytes, or a buffer of its own that is taken over.
+/// An arriving value: its bytes, or what was made of them before any lock was taken.
 enum Arriving<'a> {
     Copied(&'a [u8]),
-    Owned(Bytes),
+    Made(Value),
 }
 
 impl Arrival {
@@ -203,9 +201,11 @@ impl Arrival {
             return Err(ArrivalError::Torn);
         }
         keyspace.make_room(key.shard, key.bytes.len() + value.len() + ENTRY_COST_BYTES)?;
+        // Making a value of a million members takes a third of a second: nobody else is to wait for it.
+        let value = make(traits.body, value)?;
         let mut shard = keyspace.lock(key.shard);
         self.entries += 1;
-        shard.db(MOVING_DB).receive(&key, Some((traits, Arriving::Owned(value.into()))), due_ms, now_ms)
+        shard.db(MOVING_DB).receive(&key, Some((traits, Arriving::Made(value))), due_ms, now_ms)
     }
 
     /// Applies entries and absences from the start of `records`, as many as are of one shard and within the bounds.
@@ -297,35 +297,15 @@ impl Db {
                 let due = due_ms.map_or(Due::Never, Due::At);
                 self.set_string(key, found, NewString { bytes, raw: traits.raw }, due, now_ms)?;
             }
-            (Body::String, Arriving::Owned(bytes)) => {
-                self.set_object(key, found, Value::Str(bytes), due_ms, traits.raw, now_ms)?;
-            }
             (body, Arriving::Copied(bytes)) => {
-                self.receive_typed(key, found, (body, bytes), due_ms, now_ms)?
+                self.store_value(key, found, checked(body, bytes)?, due_ms, now_ms)?
             }
-            (body, Arriving::Owned(bytes)) => {
-                self.receive_typed(key, found, (body, &bytes), due_ms, now_ms)?
+            (_, Arriving::Made(value @ Value::Str(_))) => {
+                self.set_object(key, found, value, due_ms, traits.raw, now_ms)?;
             }
+            (_, Arriving::Made(value)) => self.store_value(key, found, value, due_ms, now_ms)?,
         }
         self.weigh(key, traits, now_ms);
-        Ok(())
-    }
-
-    /// Stores a value of another type than string, once its bytes have proved to be one.
-    fn receive_typed(
-        &mut self,
-        key: &Key<'_>,
-        found: Option<Found>,
-        (body, bytes): (Body, &[u8]),
-        due_ms: Option<u64>,
-        now_ms: u64,
-    ) -> Result<(), ArrivalError> {
-        let value = match body {
-            Body::Packed(form) => Value::checked(form, bytes),
-            Body::String | Body::Dumped => Value::restore(bytes),
-        };
-        let value = value.ok_or(ArrivalError::Malformed(Malformed::Unknown))?;
-        self.store_value(key, found, value, due_ms, now_ms)?;
         Ok(())
     }
 
@@ -343,4 +323,18 @@ impl Db {
             self.queues.push(&mut self.arena, Queue::Main, found.handle, bytes);
         }
     }
+}
+
+/// What the bytes of a body stand for; a string takes them over.
+fn make(body: Body, bytes: Vec<u8>) -> Result<Value, ArrivalError> {
+    if body == Body::String { Ok(Value::Str(bytes.into())) } else { checked(body, &bytes) }
+}
+
+/// A value of another type than string, if its bytes prove to be one.
+fn checked(body: Body, bytes: &[u8]) -> Result<Value, ArrivalError> {
+    let value = match body {
+        Body::Packed(form) => Value::checked(form, bytes),
+        Body::String | Body::Dumped => Value::restore(bytes),
+    };
+    value.ok_or(ArrivalError::Malformed(Malformed::Unknown))
 }
