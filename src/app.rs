@@ -17,6 +17,7 @@ use crate::hub::bus::Bus;
 use crate::hub::clients::Clients;
 use crate::hub::cluster::Cluster;
 use crate::hub::events::Events;
+use crate::hub::notices;
 use crate::metrics::allocator;
 use crate::metrics::workers::WorkerStats;
 use crate::server::http::Http;
@@ -65,6 +66,7 @@ pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hu
     let events = Arc::new(Events::default());
     events.ask_for(&keyspace, config.notify_keyspace_events);
     follow_changes(&store, &keyspace, &events);
+    let pubsub = notices::connect(&store, &keyspace, &events, &clock);
     let commands = table::count();
     Arc::new(Hub {
         config: store,
@@ -78,6 +80,7 @@ pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hu
         slowlog: Default::default(),
         latency: Default::default(),
         orders: Default::default(),
+        pubsub,
         events,
         blocked: Default::default(),
         running: Default::default(),

@@ -4,7 +4,7 @@ mod support;
 
 use larder::metrics::catalog::METRICS;
 use larder::metrics::exporter::{
-    ClusterCounts, ClusterSample, DatabaseSample, Exporter, Sample, WorkerSample,
+    ClusterCounts, ClusterSample, DatabaseSample, Exporter, PubSubSample, Sample, WorkerSample,
 };
 use larder::metrics::process::CpuSeconds;
 use larder::metrics::workers::{Totals, WorkerStats};
@@ -43,6 +43,7 @@ fn sample() -> Sample {
         cpu: CpuSeconds { user: 1.5, system: 0.25 },
         clients_max: 10_000,
         slowlog_len: 5,
+        pubsub: PubSubSample { names: [3, 2, 1], clients: 4, published: 9, delivered: 21, dropped: 8 },
         cluster: Some(ClusterSample {
             members: 3,
             members_alive: 2,
@@ -118,6 +119,11 @@ fn numbers_arrive() {
         ("larder_uptime_seconds", 12.5),
         ("larder_ready", 1.0),
         ("larder_cpu_seconds_total{mode=\"system\"}", 0.25),
+        ("larder_pubsub_names{kind=\"pattern\"}", 2.0),
+        ("larder_pubsub_clients", 4.0),
+        ("larder_pubsub_published_messages_total", 9.0),
+        ("larder_pubsub_delivered_messages_total", 21.0),
+        ("larder_pubsub_dropped_clients_total", 8.0),
         ("larder_cluster_members_alive", 2.0),
         ("larder_cluster_serving", 1.0),
         ("larder_cluster_slots_owned", 5461.0),

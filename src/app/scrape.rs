@@ -15,8 +15,9 @@ use crate::hub::Hub;
 use crate::hub::bus::BusCounts;
 use crate::hub::cluster::{ClusterCounters, Phase};
 use crate::hub::gateway::GatewayCounters;
+use crate::hub::pubsub::{Kind, PubSub};
 use crate::metrics::exporter::{
-    ClusterCounts, ClusterSample, DatabaseSample, Exporter, Sample, WorkerSample,
+    ClusterCounts, ClusterSample, DatabaseSample, Exporter, PubSubSample, Sample, WorkerSample,
 };
 use crate::metrics::process;
 use crate::metrics::workers::Totals;
@@ -87,7 +88,19 @@ fn sample(hub: &Hub, ledger: &Mutex<Ledger>, names: &Arc<[String]>) -> Sample {
         cpu: process::cpu_seconds(),
         clients_max: config.maxclients,
         slowlog_len: hub.slowlog.entries() as u64,
+        pubsub: pubsub(&hub.pubsub),
         cluster: hub.cluster.is_on().then(|| cluster(hub)),
+    }
+}
+
+fn pubsub(pubsub: &PubSub) -> PubSubSample {
+    let counts = pubsub.counts();
+    PubSubSample {
+        names: Kind::ALL.map(|kind| pubsub.len(kind) as u64),
+        clients: pubsub.clients() as u64,
+        published: counts.published,
+        delivered: counts.delivered,
+        dropped: counts.dropped,
     }
 }
 

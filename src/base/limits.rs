@@ -52,6 +52,10 @@ pub const TURN_WRITES: usize = 8;
 pub const INPUT_BACKLOG_BYTES: usize = 16 * 1024 * 1024;
 /// Pieces of output that one vectored write carries at most.
 pub const WRITE_SLICES: usize = 32;
+/// Frames that a client's outbox keeps room for once it is empty.
+pub const OUTBOX_KEPT_FRAMES: usize = 16;
+/// Subscriptions that a connection which ends gives up at once; the rest go in steps of as many.
+pub const LEAVE_STEP: usize = 1024;
 /// A connection that is closing is cut off when its peer has read nothing for this long.
 pub const CLOSE_LINGER_MS: u64 = 10_000;
 /// How often a worker looks at a share of its connections for ones that it must end.

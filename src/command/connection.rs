@@ -4,12 +4,14 @@
 //!
 //! There is one user, `default`; it needs a password if `requirepass` is set.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::base::num::parse_i64;
 use crate::base::version::REDIS_VERSION;
 use crate::command::context::Cx;
 use crate::command::keyspace;
+use crate::command::pubsub;
 use crate::command::session::{Closing, ReplyMode};
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{ALLOW_BUSY, FAST, Flags, LOADING, NO_AUTH, NOSCRIPT, STALE};
@@ -221,9 +223,11 @@ fn hello(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 
 /// Changes the protocol, from the next reply on.
 fn speak(cx: &mut Cx<'_>, protocol: Proto) {
-    cx.reply.set_proto(protocol);
     let number = if protocol == Proto::Resp3 { 3 } else { 2 };
-    cx.session.client.protocol.store(number, Ordering::Relaxed);
+    let client = Arc::clone(&cx.session.client);
+    let out = pubsub::pushes(cx.session, cx.reply);
+    client.set_protocol(number, |frame| out.raw_shared(frame));
+    cx.reply.set_proto(protocol);
 }
 
 fn describe_server(cx: &mut Cx<'_>) {
@@ -289,10 +293,10 @@ fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     txn::discard(cx.hub, cx.session);
     let client = &cx.session.client;
     cx.hub.clients.set_monitor(client, false);
-    client.clear_outbox();
     client.set(flag::NO_TOUCH | flag::NO_EVICT, false);
     client.relabel(|labels| labels.name.clear());
     cx.session.no_touch = false;
+    pubsub::leave_all(cx.hub, cx.session);
     // As in Redis, the reply that CLIENT REPLY SKIP leaves out may be this one.
     if cx.session.reply_mode != ReplyMode::Skip {
         cx.session.reply_mode = ReplyMode::On;

@@ -51,7 +51,9 @@ pub fn execute(
     args: Args<'_>,
 ) -> Progress {
     if session.reply_mode == ReplyMode::On {
-        return answer(worker, session, reply, args);
+        let progress = answer(worker, session, reply, args);
+        deliver(session, reply, progress);
+        return progress;
     }
     if session.reply_mode == ReplyMode::SkipNext {
         session.reply_mode = ReplyMode::Skip;
@@ -71,7 +73,20 @@ pub fn execute(
         }
         ReplyMode::Off | ReplyMode::SkipNext => reply.truncate_to(mark),
     }
-    Progress::Done
+    if let Some(pushed) = session.pushed.take() {
+        reply.append(*pushed);
+    }
+    deliver(session, reply, progress);
+    progress
+}
+
+/// Writes what was queued for the client meanwhile, by itself too: it stands behind the reply of the command that
+/// caused it.
+#[inline]
+fn deliver(session: &Session, reply: &mut Reply, progress: Progress) {
+    if session.client.outbox_bytes() != 0 && progress == Progress::Done && session.closing.is_none() {
+        session.client.drain_outbox(|frame| reply.raw_shared(frame));
+    }
 }
 
 /// Whether CLIENT PAUSE holds this request back.
@@ -81,7 +96,7 @@ pub fn must_wait(worker: &WorkerLocal, session: &Session, args: Args<'_>) -> Opt
     match kind {
         PauseKind::All => Some(kind),
         PauseKind::Write => {
-            (entry.spec.has(WRITE) || txn::is_exec_that_writes(entry, session)).then_some(kind)
+            (txn::is_held_by_pause(entry) || txn::is_exec_that_is_held(entry, session)).then_some(kind)
         }
     }
 }

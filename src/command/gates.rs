@@ -1,12 +1,16 @@
 //! The checks between a resolved request and its execution, in Redis's order: the order decides which error wins.
 //! A gate changes nothing but memory that the policy may free anyway.
 
+use std::sync::atomic::Ordering;
+
 use crate::base::slot::Slot;
 use crate::command::context::WorkerLocal;
 use crate::command::route::{self, Stop};
 use crate::command::session::Session;
-use crate::command::spec::flags::{ALLOW_BUSY, DENYOOM, NO_AUTH, NO_MULTI};
+use crate::command::spec::Group;
+use crate::command::spec::flags::{ALLOW_BUSY, DENYOOM, NO_AUTH, NO_MULTI, NOSCRIPT, PUBSUB};
 use crate::command::table::Entry;
+use crate::hub::clients::flag;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 
@@ -27,6 +31,7 @@ pub fn check(
     authenticated(session, entry)?;
     let slot = route::admit(worker, session, entry, args)?;
     memory(worker, entry, args)?;
+    subscribed(session, entry)?;
     scripts(worker, session, entry)?;
     transaction(session, entry)?;
     Ok(slot)
@@ -73,6 +78,22 @@ fn scripts(worker: &WorkerLocal, session: &Session, entry: &Entry) -> Result<(),
         return Ok(());
     }
     running.busy(u64::MAX).map_or(Ok(()), Err)
+}
+
+/// In RESP2 a subscriber could not tell replies from messages: only what answers like a message is allowed.
+fn subscribed(session: &Session, entry: &Entry) -> Result<(), Error> {
+    let client = &session.client;
+    if !client.has(flag::PUBSUB) || client.protocol.load(Ordering::Relaxed) == 3 {
+        return Ok(());
+    }
+    match entry.spec.name {
+        "ping" | "quit" | "reset" => Ok(()),
+        _ if entry.spec.group == Group::PubSub && entry.spec.has(PUBSUB | NOSCRIPT) => Ok(()),
+        _ => Err(Error::err(format_args!(
+            "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            entry.full_name
+        ))),
+    }
 }
 
 fn transaction(session: &Session, entry: &Entry) -> Result<(), Error> {

@@ -30,6 +30,7 @@ pub mod memory;
 pub mod monitor;
 pub mod object;
 pub mod pace;
+pub mod pubsub;
 pub mod refused;
 pub mod route;
 pub mod scan;

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::slot::Slot;
 use crate::cluster::table::Side;
+use crate::command::pubsub::{self, Subscriptions};
 use crate::command::table::Entry;
 use crate::command::txn;
 use crate::hub::Hub;
 use crate::hub::clients::Client;
 use crate::resp::args::OwnedArgs;
+use crate::resp::reply::Reply;
 
 /// What becomes of the connection after the present request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,10 @@ pub struct Session {
     pub is_apart: bool,
     /// Its place in the queues of a blocking command that it has to try again, and when that ends (Unix ms).
     pub place_kept: Option<(u64, Option<u64>)>,
+    /// What it is subscribed to.
+    pub subscriptions: Subscriptions,
+    /// Push messages that the command which is running has written though its reply is left out (CLIENT REPLY).
+    pub pushed: Option<Box<Reply>>,
     /// Raised by whoever changes a watched key.
     pub watch_flag: Arc<AtomicBool>,
 }
@@ -109,6 +115,8 @@ impl Session {
             is_served: false,
             is_apart: false,
             place_kept: None,
+            subscriptions: Subscriptions::default(),
+            pushed: None,
             watch_flag: Arc::new(AtomicBool::new(false)),
         }
     }
@@ -122,4 +130,5 @@ impl Session {
 /// The last thing that is done with a session: nothing points to it any more. No lock may be held.
 pub fn end(hub: &Hub, session: &mut Session) {
     txn::discard(hub, session);
+    pubsub::leave_all(hub, session);
 }

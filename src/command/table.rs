@@ -11,7 +11,7 @@ use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
     acl, bitmap, client, cluster, config, connection, debug, docs, dump, expire, flush, geo, hash,
-    hyperloglog, info, keyspace, latency, list, memory, monitor, object, refused, scan, server, set,
+    hyperloglog, info, keyspace, latency, list, memory, monitor, object, pubsub, refused, scan, server, set,
     shutdown, slowlog, sort, sorted, stream, strings, txn,
 };
 use crate::resp::args::Args;
@@ -77,6 +77,9 @@ static FAMILIES: &[&[Spec]] = &[
     object::COMMANDS,
     flush::COMMANDS,
     monitor::COMMANDS,
+    pubsub::subscribe::COMMANDS,
+    pubsub::publish::COMMANDS,
+    pubsub::inspect::COMMANDS,
     slowlog::COMMANDS,
     latency::COMMANDS,
     memory::COMMANDS,

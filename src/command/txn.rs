@@ -10,7 +10,9 @@ use crate::command::context::Cx;
 use crate::command::execute;
 use crate::command::session::{Session, Transaction, WatchedKey};
 use crate::command::spec::arg::Arg;
-use crate::command::spec::flags::{ALLOW_BUSY, DENYOOM, FAST, LOADING, NOSCRIPT, SKIP_SLOWLOG, STALE, WRITE};
+use crate::command::spec::flags::{
+    ALLOW_BUSY, DENYOOM, FAST, LOADING, MAY_REPLICATE, NOSCRIPT, SKIP_SLOWLOG, STALE, WRITE,
+};
 use crate::command::spec::key_spec::{KeySpec, RO};
 use crate::command::spec::{Group, Spec};
 use crate::command::table::Entry;
@@ -86,10 +88,15 @@ pub fn is_watch(entry: &Entry) -> bool {
     entry.spec.name == "watch"
 }
 
-/// Whether the command is EXEC and what it would run may write.
-pub fn is_exec_that_writes(entry: &Entry, session: &Session) -> bool {
-    let writes = |transaction: &Transaction| transaction.queue.iter().any(|(entry, _)| entry.spec.has(WRITE));
-    is_exec(entry) && session.transaction.as_ref().is_some_and(writes)
+/// Whether CLIENT PAUSE WRITE holds the command back: it may write, or tell others something.
+pub fn is_held_by_pause(entry: &Entry) -> bool {
+    entry.spec.flags & (WRITE | MAY_REPLICATE) != 0
+}
+
+/// Whether the command is EXEC and CLIENT PAUSE WRITE holds back something that it would run.
+pub fn is_exec_that_is_held(entry: &Entry, session: &Session) -> bool {
+    let held = |transaction: &Transaction| transaction.queue.iter().any(|(entry, _)| is_held_by_pause(entry));
+    is_exec(entry) && session.transaction.as_ref().is_some_and(held)
 }
 
 /// Ends a transaction and forgets the watched keys. Also the last thing that is done with a session. No lock may be

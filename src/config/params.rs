@@ -236,9 +236,9 @@ parameters! {
         /// No effect yet: there is no client-side caching.
         tracking_table_max_keys: u64 =
             Param::integer("tracking-table-max-keys", 0, i64::MAX, "1000000").mutable().ineffective();
-        /// No effect yet: there is no pub/sub to publish keyspace events by. `K` by key, `E` by event, then classes
-        /// out of `g$lshzxetdmn` or `A`.
-        notify_keyspace_events: KeyspaceEvents = Param::plain("notify-keyspace-events", "").mutable().ineffective();
+        /// Which keyspace events are published: `K` by key, `E` by event, then classes out of `g$lshzxetdmn` or `A`.
+        /// While nobody is subscribed to them they cost nothing.
+        notify_keyspace_events: KeyspaceEvents = Param::plain("notify-keyspace-events", "").mutable();
         /// No effect: eviction by frequency counts to three, without a logarithm.
         lfu_log_factor: u64 = Param::integer("lfu-log-factor", 0, INT_MAX, "10").mutable().ineffective();
         /// No effect: eviction by frequency ages with the queue, not with the clock.

@@ -8,7 +8,6 @@
 //! client instead. Locks here are leaves (the list of monitors comes before their outboxes): no lock of another module is
 //! taken while one is held.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
@@ -19,6 +18,9 @@ use tokio::sync::Notify;
 
 use crate::base::lock::Mutex;
 use crate::config::types;
+use crate::hub::message::Message;
+use crate::hub::outbox::Outbox;
+pub use crate::hub::outbox::{OutputLimit, Queued};
 use crate::metrics::workers::Count;
 
 /// Bits of [`Client::flags`].
@@ -53,6 +55,8 @@ pub mod signal {
     pub const DRAIN: u32 = 1 << 2;
     /// Look again: a pause has ended.
     pub const RESUME: u32 = 1 << 3;
+    /// The reason for KILL: too much output that the client does not read.
+    pub const OVERFLOW: u32 = 1 << 4;
 }
 
 /// The id of [`Client::last_command`] before the first command.
@@ -69,27 +73,6 @@ pub struct Labels {
     pub library_version: String,
     /// The user it authenticated as.
     pub user: String,
-}
-
-/// An output-buffer limit: at once above `hard_bytes`, or after `soft_ms` above `soft_bytes`. Zero means no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OutputLimit {
-    /// Bytes above which the client is closed at once.
-    pub hard_bytes: u64,
-    /// Bytes above which it may stay for `soft_ms` only.
-    pub soft_bytes: u64,
-    /// Milliseconds that it may stay above `soft_bytes`.
-    pub soft_ms: u64,
-}
-
-impl From<types::OutputLimit> for OutputLimit {
-    fn from(limit: types::OutputLimit) -> Self {
-        Self {
-            hard_bytes: limit.hard_bytes,
-            soft_bytes: limit.soft_bytes,
-            soft_ms: limit.soft_seconds.saturating_mul(1000),
-        }
-    }
 }
 
 /// What the acceptor knows of a new connection.
@@ -152,10 +135,8 @@ pub struct Client {
     pub commands: Count,
     flags: AtomicU32,
     signals: AtomicU32,
-    soft_since_ms: AtomicU64,
     labels: Mutex<Labels>,
-    outbox: Mutex<VecDeque<Bytes>>,
-    outbox_bytes: AtomicUsize,
+    outbox: Outbox,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -183,10 +164,8 @@ impl Client {
             commands: Count::default(),
             flags: AtomicU32::new(if new.unix { flag::UNIX } else { 0 }),
             signals: AtomicU32::new(0),
-            soft_since_ms: AtomicU64::new(0),
             labels: Mutex::new(Labels { user: "default".to_owned(), ..Labels::default() }),
-            outbox: Mutex::new(VecDeque::new()),
-            outbox_bytes: AtomicUsize::new(0),
+            outbox: Outbox::default(),
             waker: Mutex::new(None),
         }
     }
@@ -238,15 +217,20 @@ impl Client {
     /// Raises `bits` of [`signal`] and wakes the owning task.
     pub fn signal(&self, bits: u32) {
         self.signals.fetch_or(bits, Ordering::AcqRel);
-        let waker = self.waker.lock().clone();
-        if let Some(waker) = waker {
-            waker.wake();
+        // A task that is woken is put into a queue, no more.
+        if let Some(waker) = &*self.waker.lock() {
+            waker.wake_by_ref();
         }
     }
 
     /// Ends the connection from any thread; replies not yet written are dropped.
     pub fn kill(&self) {
         self.signal(signal::KILL);
+    }
+
+    /// The same, because more is queued for it than its limit allows.
+    pub fn kill_for_output(&self) {
+        self.signal(signal::KILL | signal::OVERFLOW);
     }
 
     /// Whether [`Client::kill`] was called.
@@ -270,60 +254,64 @@ impl Client {
     /// Queues `frame`, already encoded for this client's protocol, to be written after the replies in hand. Kills the
     /// client, and drops the frame, if its output then exceeds `limit`.
     pub fn push(&self, frame: Bytes, limit: OutputLimit, now_ms: u64) -> bool {
-        if self.is_killed() {
-            return false;
-        }
-        let cost = frame.len() + size_of::<Bytes>();
-        let was_empty = {
-            let mut frames = self.outbox.lock();
-            let queued = self.outbox_bytes.load(Ordering::Relaxed) + cost;
-            let total = queued + self.output_bytes.load(Ordering::Relaxed);
-            if self.exceeds(total as u64, limit, now_ms) {
-                drop(frames);
-                self.clear_outbox();
-                self.kill();
-                return false;
-            }
-            self.outbox_bytes.store(queued, Ordering::Relaxed);
-            frames.push_back(frame);
-            frames.len() == 1
-        };
-        if was_empty {
-            self.signal(signal::OUTBOX);
-        }
-        true
+        self.push_with(|_| frame, limit, now_ms) == Pushed::Queued
     }
 
-    /// For the owning task: takes every queued frame, in order.
-    pub fn take_outbox(&self) -> VecDeque<Bytes> {
-        let mut frames = self.outbox.lock();
-        self.outbox_bytes.store(0, Ordering::Relaxed);
-        std::mem::take(&mut frames)
+    /// The same for a message that has a frame for each protocol: the one for the protocol that the client speaks when
+    /// it comes to this frame.
+    pub fn push_message(&self, message: &Message<'_>, limit: OutputLimit, now_ms: u64) -> Pushed {
+        self.push_with(|protocol| message.frame(protocol), limit, now_ms)
+    }
+
+    fn push_with(&self, frame: impl FnOnce(u8) -> Bytes, limit: OutputLimit, now_ms: u64) -> Pushed {
+        if self.is_killed() {
+            return Pushed::Gone;
+        }
+        let frame = || frame(self.protocol.load(Ordering::Relaxed));
+        match self.outbox.push(frame, self.output_bytes.load(Ordering::Relaxed), limit, now_ms) {
+            Queued::First => self.signal(signal::OUTBOX),
+            Queued::Behind => {}
+            Queued::TooMuch => {
+                self.kill_for_output();
+                return Pushed::TooMuch;
+            }
+        }
+        Pushed::Queued
+    }
+
+    /// For the owning task: hands every queued frame to `sink`, in order.
+    pub fn drain_outbox(&self, sink: impl FnMut(Bytes)) {
+        self.outbox.drain(sink, || {});
+    }
+
+    /// For the owning task: changes the protocol to 2 or 3. What was queued for the old one goes to `sink` before.
+    pub fn set_protocol(&self, protocol: u8, sink: impl FnMut(Bytes)) {
+        self.outbox.drain(sink, || self.protocol.store(protocol, Ordering::Relaxed));
     }
 
     /// Frames and bytes queued by others.
     pub fn outbox_len(&self) -> (usize, usize) {
-        let frames = self.outbox.lock().len();
-        (frames, self.outbox_bytes.load(Ordering::Relaxed))
+        (self.outbox.frames(), self.outbox.bytes())
     }
 
     /// Whether `total_bytes` of output break `limit`; keeps the time since which the soft limit is exceeded.
     pub fn exceeds(&self, total_bytes: u64, limit: OutputLimit, now_ms: u64) -> bool {
-        if limit.hard_bytes != 0 && total_bytes > limit.hard_bytes {
-            return true;
-        }
-        if limit.soft_bytes == 0 || total_bytes <= limit.soft_bytes {
-            if self.soft_since_ms.load(Ordering::Relaxed) != 0 {
-                self.soft_since_ms.store(0, Ordering::Relaxed);
-            }
-            return false;
-        }
-        let since_ms = self.soft_since_ms.load(Ordering::Relaxed);
-        if since_ms == 0 {
-            self.soft_since_ms.store(now_ms.max(1), Ordering::Relaxed);
-            return false;
-        }
-        now_ms.saturating_sub(since_ms) > limit.soft_ms
+        self.outbox.exceeds(total_bytes, limit, now_ms)
+    }
+
+    /// Counts one subscription of a kind (an index of [`Client::subscriptions`]) more or less. Whoever has any is a
+    /// subscriber; says whether that has changed.
+    pub fn count_subscription(&self, kind: usize, more: bool) -> bool {
+        self.outbox.locked(|| {
+            let [channels, patterns, shards] = &self.subscriptions;
+            let count = &self.subscriptions[kind];
+            let old = count.load(Ordering::Relaxed);
+            count.store(if more { old + 1 } else { old.saturating_sub(1) }, Ordering::Relaxed);
+            let any = [channels, patterns, shards].iter().any(|count| count.load(Ordering::Relaxed) != 0);
+            let changed = self.has(flag::PUBSUB) != any;
+            self.set(flag::PUBSUB, any);
+            changed
+        })
     }
 
     /// The limit of this client's class; monitors fall under the replicas', as the normal one is no limit by default.
@@ -342,14 +330,26 @@ impl Client {
     }
 
     /// Bytes that others have queued.
+    #[inline]
     pub fn outbox_bytes(&self) -> usize {
-        self.outbox_bytes.load(Ordering::Relaxed)
+        self.outbox.bytes()
     }
 
     /// Drops every queued frame.
     pub fn clear_outbox(&self) {
-        drop(self.take_outbox());
+        self.drain_outbox(drop);
     }
+}
+
+/// What became of a frame for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It will be written.
+    Queued,
+    /// The client is gone, or going.
+    Gone,
+    /// It was too much: the client is closed.
+    TooMuch,
 }
 
 /// Which commands a pause holds back.
@@ -619,17 +619,6 @@ mod tests {
     }
 
     #[test]
-    fn the_soft_limit_needs_time_and_forgives() {
-        let client = Client::detached(0);
-        let limit = OutputLimit { hard_bytes: 0, soft_bytes: 10, soft_ms: 1_000 };
-        assert!(!client.exceeds(50, limit, 5_000));
-        assert!(!client.exceeds(50, limit, 6_000));
-        assert!(!client.exceeds(5, limit, 6_500));
-        assert!(!client.exceeds(50, limit, 7_000));
-        assert!(client.exceeds(50, limit, 8_001));
-    }
-
-    #[test]
     fn monitors_are_counted_and_leave_with_their_connection() {
         let clients = Clients::new();
         let client = clients.register(newcomer(), 10).expect("room");
@@ -638,7 +627,7 @@ mod tests {
         clients.set_monitor(&client, true);
         assert_eq!(clients.monitor_count(), 1);
         clients.feed_monitors(&Bytes::from_static(b"+x\r\n"), NO_LIMIT, 0);
-        assert_eq!(client.take_outbox().len(), 1);
+        assert_eq!(client.outbox_len().0, 1);
         clients.unregister(&client);
         assert!(!clients.has_monitors() && !client.has(flag::MONITOR));
         assert!(!client.push(Bytes::from_static(b"+x\r\n"), NO_LIMIT, 0));

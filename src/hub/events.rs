@@ -4,9 +4,9 @@
 //! shards are unlocked. While nobody listens, or `notify-keyspace-events` asks for nothing, a change costs one test.
 //! A listener must neither wait nor take a shard's lock.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::base::lock::RwLock;
+use crate::base::lock::{Mutex, RwLock};
 use crate::config::choices::KeyspaceEvents;
 use crate::store::keyspace::Keyspace;
 use crate::store::told::{Telling, Told};
@@ -81,7 +81,11 @@ pub struct Events {
     /// Bits of [`KeyspaceEvents`]; 0 while nobody listens.
     wanted: AtomicU32,
     asked: AtomicU32,
+    /// Whether what the listeners are told reaches anybody.
+    heard: AtomicBool,
     listeners: RwLock<Vec<Listener>>,
+    /// Held by whoever decides what is wanted.
+    deciding: Mutex<()>,
 }
 
 impl Events {
@@ -93,17 +97,29 @@ impl Events {
 
     /// Takes over `notify-keyspace-events`.
     pub fn ask_for(&self, keyspace: &Keyspace, events: KeyspaceEvents) {
-        self.asked.store(events.0, Ordering::Relaxed);
-        self.want(keyspace, !self.listeners.read().is_empty());
+        self.decide(keyspace, || self.asked.store(events.0, Ordering::Relaxed));
     }
 
     /// Has a listener told of everything that is asked for from now on.
     pub fn listen(&self, keyspace: &Keyspace, listener: Listener) {
-        self.listeners.write().push(listener);
-        self.want(keyspace, true);
+        self.add(listener);
+        self.hear(keyspace, true);
     }
 
-    fn want(&self, keyspace: &Keyspace, is_heard: bool) {
+    /// Adds a listener that is told while [`hear`](Self::hear) says that it hears.
+    pub fn add(&self, listener: Listener) {
+        self.listeners.write().push(listener);
+    }
+
+    /// Says whether what the listeners are told reaches anybody.
+    pub fn hear(&self, keyspace: &Keyspace, is_heard: bool) {
+        self.decide(keyspace, || self.heard.store(is_heard, Ordering::Relaxed));
+    }
+
+    fn decide(&self, keyspace: &Keyspace, change: impl FnOnce()) {
+        let _deciding = self.deciding.lock();
+        change();
+        let is_heard = self.heard.load(Ordering::Relaxed);
         let wanted = if is_heard { self.asked.load(Ordering::Relaxed) } else { 0 };
         let before = self.wanted.swap(wanted, Ordering::Relaxed);
         if (before ^ wanted) & FROM_STORE != 0 {

@@ -9,7 +9,11 @@ pub mod errors;
 pub mod events;
 pub mod gateway;
 pub mod latency;
+pub mod message;
+pub mod notices;
 pub mod orders;
+pub mod outbox;
+pub mod pubsub;
 pub mod rates;
 pub mod running;
 pub mod slowlog;
@@ -37,6 +41,8 @@ pub struct Hub {
     pub blocked: blocked::Blocked,
     /// Scripts that take long.
     pub running: running::Running,
+    /// Who is subscribed to what.
+    pub pubsub: Arc<pubsub::PubSub>,
     /// Who hears of what happens to keys.
     pub events: Arc<events::Events>,
     /// Error replies by code.

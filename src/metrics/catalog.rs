@@ -87,6 +87,15 @@ catalog! {
     WORKER_COMMANDS = Counter "larder_worker_commands_total" ["worker"] "Commands that a worker executed.";
     WORKER_CONNECTIONS = Gauge "larder_worker_connections" ["worker"] "Connections that a worker serves.";
     SLOWLOG_LENGTH = Gauge "larder_slowlog_length" [] "Entries in the slow log.";
+    PUBSUB_NAMES = Gauge "larder_pubsub_names" ["kind"]
+        "Names that somebody is subscribed to: of channels (channel), patterns (pattern) or shard channels (shard).";
+    PUBSUB_CLIENTS = Gauge "larder_pubsub_clients" [] "Clients that are subscribed to anything.";
+    PUBSUB_PUBLISHED = Counter "larder_pubsub_published_messages_total" []
+        "Messages published to this node's subscribers, keyspace events among them, whether or not there were any.";
+    PUBSUB_DELIVERED = Counter "larder_pubsub_delivered_messages_total" []
+        "Messages queued to a subscriber, counted as often as somebody got them.";
+    PUBSUB_DROPPED = Counter "larder_pubsub_dropped_clients_total" []
+        "Subscribers closed because they did not read what they were sent.";
     CLUSTER_MEMBERS = Gauge "larder_cluster_members" [] "Members of the cluster by the slot table (members of a cluster only, like all that follow).";
     CLUSTER_MEMBERS_ALIVE = Gauge "larder_cluster_members_alive" [] "Members that this node hears of, itself among them.";
     CLUSTER_SERVING = Gauge "larder_cluster_serving" [] "Whether this node holds a lease and answers commands on keys: 1 or 0.";

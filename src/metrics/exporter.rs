@@ -81,8 +81,25 @@ pub struct Sample {
     pub clients_max: u64,
     /// Entries in the slow log.
     pub slowlog_len: u64,
+    /// Publish and subscribe.
+    pub pubsub: PubSubSample,
     /// The cluster, if the server is a member of one.
     pub cluster: Option<ClusterSample>,
+}
+
+/// Publish and subscribe at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PubSubSample {
+    /// Names that somebody is subscribed to: channels, patterns, shard channels.
+    pub names: [u64; 3],
+    /// Clients that are subscribed to anything.
+    pub clients: u64,
+    /// Messages published so far.
+    pub published: u64,
+    /// Messages queued to a subscriber so far.
+    pub delivered: u64,
+    /// Subscribers closed for their unread output so far.
+    pub dropped: u64,
 }
 
 /// A member's view of its cluster at one moment.
@@ -211,6 +228,7 @@ impl Exporter {
     pub fn render(&self, sample: &Sample) -> String {
         self.set_server(sample);
         self.set_traffic(&sample.totals);
+        self.set_pubsub(&sample.pubsub);
         self.set_commands(sample);
         if let Some(cluster) = &sample.cluster {
             self.set_cluster(cluster);
@@ -257,6 +275,16 @@ impl Exporter {
         }
         self.counter(&catalog::LIMIT_CLOSED, &["output"], totals.output_limit_closed);
         self.counter(&catalog::LIMIT_CLOSED, &["query"], totals.query_limit_closed);
+    }
+
+    fn set_pubsub(&self, pubsub: &PubSubSample) {
+        for (kind, count) in ["channel", "pattern", "shard"].into_iter().zip(pubsub.names) {
+            self.gauge(&catalog::PUBSUB_NAMES, &[kind], count as f64);
+        }
+        self.gauge(&catalog::PUBSUB_CLIENTS, &[], pubsub.clients as f64);
+        self.counter(&catalog::PUBSUB_PUBLISHED, &[], pubsub.published);
+        self.counter(&catalog::PUBSUB_DELIVERED, &[], pubsub.delivered);
+        self.counter(&catalog::PUBSUB_DROPPED, &[], pubsub.dropped);
     }
 
     fn set_commands(&self, sample: &Sample) {

@@ -126,7 +126,9 @@ impl Future for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.abandon_wait();
-        session::end(&self.tenure.post.hub, &mut self.session);
+        let post = &self.tenure.post;
+        post.leave(Arc::clone(&self.tenure.client), mem::take(&mut self.session.subscriptions));
+        session::end(&post.hub, &mut self.session);
     }
 }
 
@@ -168,7 +170,7 @@ impl Connection {
     }
 
     fn advance(&mut self, cx: &mut Context<'_>, desk: &mut Desk, turn: &mut Turn) -> Next {
-        self.heed_signals();
+        self.heed_signals(cx, desk);
         if self.passage.is_some() {
             self.collect(cx, desk);
         }
@@ -215,15 +217,35 @@ impl Connection {
     }
 
     #[inline]
-    fn heed_signals(&mut self) {
+    fn heed_signals(&mut self, cx: &mut Context<'_>, desk: &mut Desk) {
         let signals = self.tenure.client.take_signals();
-        if signals != 0 {
-            self.heed(signals);
+        if signals == 0 {
+            return;
+        }
+        self.heed(signals, &desk.worker);
+        if signals & signal::OUTBOX != 0 && self.tenure.client.outbox_bytes() != 0 {
+            self.forward(cx, desk);
         }
     }
 
-    #[cold]
-    fn heed(&mut self, signals: u32) {
+    /// Writes what others have queued.
+    fn forward(&mut self, cx: &mut Context<'_>, desk: &mut Desk) {
+        if self.phase != Phase::Open {
+            return self.tenure.client.clear_outbox();
+        }
+        if self.unsent.is_none() && !desk.output.is_empty() {
+            // A handler that panicked has left half a reply to somebody else.
+            desk.output = Reply::default();
+        }
+        let out = self.unsent.as_deref_mut().unwrap_or(&mut desk.output);
+        self.tenure.client.drain_outbox(|frame| out.raw_shared(frame));
+        self.send(cx, desk);
+    }
+
+    fn heed(&mut self, signals: u32, worker: &WorkerLocal) {
+        if signals & signal::OVERFLOW != 0 {
+            self.end_for_output(worker);
+        }
         if signals & signal::KILL != 0 {
             self.phase = Phase::Dead;
         }
@@ -232,12 +254,6 @@ impl Connection {
         }
         if signals & signal::RESUME != 0 {
             self.end_pause();
-        }
-        if signals & signal::OUTBOX != 0 {
-            let unsent = self.unsent.get_or_insert_default();
-            for frame in self.tenure.client.take_outbox() {
-                unsent.raw_shared(frame);
-            }
         }
     }
 
@@ -630,6 +646,9 @@ impl Connection {
     fn end_for_output(&mut self, worker: &WorkerLocal) {
         info!("closing {}: its unsent replies exceed client-output-buffer-limit", self.tenure.client.peer);
         worker.state.stats.output_limit_closed.add(1);
+        if self.tenure.client.has(flag::PUBSUB) {
+            worker.hub.pubsub.note_dropped();
+        }
         // From here on it is in no list, though other threads may look before the task has ended.
         self.tenure.client.kill();
         self.phase = Phase::Dead;

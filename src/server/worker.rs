@@ -19,8 +19,9 @@ use tokio::task::{spawn_local, yield_now};
 use tokio::time::sleep;
 use tracing::warn;
 
-use crate::base::limits::{CLOSE_LINGER_MS, READ_BYTES, SWEEP_PERIOD_MS, SWEEP_SLICES};
+use crate::base::limits::{CLOSE_LINGER_MS, LEAVE_STEP, READ_BYTES, SWEEP_PERIOD_MS, SWEEP_SLICES};
 use crate::command::context::WorkerLocal;
+use crate::command::pubsub::Subscriptions;
 use crate::hub::Hub;
 use crate::hub::clients::{Client, flag};
 use crate::hub::rates::Flow;
@@ -43,6 +44,8 @@ pub struct Post {
     connections: Arc<AtomicUsize>,
     /// Every connection, in the order in which the sweep will look at it; those that have ended are dropped then.
     roster: RefCell<VecDeque<Weak<Client>>>,
+    /// Subscriptions that have not ended yet though their connections have.
+    leaving: RefCell<VecDeque<(Arc<Client>, Subscriptions)>>,
 }
 
 /// What a connection works with while it is being served; in between it holds nobody's data.
@@ -85,7 +88,15 @@ async fn serve(plan: Plan) {
         output: Reply::default(),
     };
     let (pool, desk) = (Pool::new(&hub), RefCell::new(desk));
-    let post = Rc::new(Post { hub, desk, pool, index, connections, roster: RefCell::default() });
+    let post = Rc::new(Post {
+        hub,
+        desk,
+        pool,
+        index,
+        connections,
+        roster: RefCell::default(),
+        leaving: RefCell::default(),
+    });
     if post.hub.config.load().gateway_port != 0 {
         let post = Rc::clone(&post);
         spawn_local(async move { post.pool.look_after().await });
@@ -114,6 +125,20 @@ impl Post {
         }
     }
 
+    /// Ends the subscriptions of a connection that has ended; very many not at once.
+    pub fn leave(&self, client: Arc<Client>, mut subscriptions: Subscriptions) {
+        if subscriptions.give_up(&self.hub, &client, LEAVE_STEP) {
+            self.leaving.borrow_mut().push_back((client, subscriptions));
+        }
+    }
+
+    /// Ends some of the subscriptions that are left over; whether any were.
+    fn leave_on(&self) -> bool {
+        let Some((client, subscriptions)) = self.leaving.borrow_mut().pop_front() else { return false };
+        self.leave(client, subscriptions);
+        true
+    }
+
     /// Looks at a share of the connections, so that each is seen once in [`SWEEP_SLICES`] calls, and ends those that
     /// have been idle, over their output limit, or closing, for too long.
     fn sweep_slice(&self, now_ms: u64) {
@@ -128,9 +153,10 @@ impl Post {
             let may_idle = client.has(flag::MONITOR | flag::PUBSUB | flag::BLOCKED);
             if (idle_ms > 0 && quiet_ms > idle_ms && !may_idle)
                 || (client.has(flag::CLOSING) && quiet_ms > CLOSE_LINGER_MS)
-                || client.exceeds(client.unsent_bytes(), client.output_limit(limits), now_ms)
             {
                 client.kill();
+            } else if client.exceeds(client.unsent_bytes(), client.output_limit(limits), now_ms) {
+                client.kill_for_output();
             }
             roster.push_back(entry);
         }
@@ -157,6 +183,9 @@ async fn sweep(post: Rc<Post>) {
     loop {
         sleep(Duration::from_millis(SWEEP_PERIOD_MS)).await;
         post.sweep_slice(post.hub.clock.wall_ms());
+        while post.leave_on() {
+            yield_now().await;
+        }
     }
 }
 

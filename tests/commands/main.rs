@@ -13,6 +13,7 @@ mod introspect;
 mod keys;
 mod keyspace;
 mod lists;
+mod pubsub;
 mod scan;
 mod server;
 mod sets;

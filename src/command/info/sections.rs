@@ -9,6 +9,7 @@ use crate::command::info::{Facts, Text};
 use crate::command::table;
 use crate::config::container;
 use crate::hub::clients::{Client, flag};
+use crate::hub::pubsub::Kind;
 use crate::metrics::{allocator, process};
 
 /// Bytes as people read them: `1.50M`.
@@ -196,9 +197,9 @@ pub(super) fn stats(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("evicted_clients", 0);
     text.field("keyspace_hits", recent.keyspace_hits);
     text.field("keyspace_misses", recent.keyspace_misses);
-    text.field("pubsub_channels", 0);
-    text.field("pubsub_patterns", 0);
-    text.field("pubsubshard_channels", 0);
+    text.field("pubsub_channels", hub.pubsub.len(Kind::Channel));
+    text.field("pubsub_patterns", hub.pubsub.len(Kind::Pattern));
+    text.field("pubsubshard_channels", hub.pubsub.len(Kind::Shard));
     text.field("latest_fork_usec", 0);
     text.field("total_forks", 0);
     text.field("migrate_cached_sockets", 0);

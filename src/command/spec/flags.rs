@@ -31,7 +31,8 @@ pub const ASKING: Flags = 1 << 11;
 pub const FAST: Flags = 1 << 12;
 /// Allowed before authentication.
 pub const NO_AUTH: Flags = 1 << 13;
-/// May cause replication although it is not a write.
+/// Tells others something although it is not a write: held back where writes are. COMMAND does not print it, as in
+/// Redis.
 pub const MAY_REPLICATE: Flags = 1 << 14;
 /// Its keys may be absent altogether.
 pub const NO_MANDATORY_KEYS: Flags = 1 << 15;
@@ -61,7 +62,6 @@ pub const FLAG_NAMES: &[(Flags, &str)] = &[
     (ASKING, "asking"),
     (FAST, "fast"),
     (NO_AUTH, "no_auth"),
-    (MAY_REPLICATE, "may_replicate"),
     (NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (NO_ASYNC_LOADING, "no_async_loading"),
     (NO_MULTI, "no_multi"),
