@@ -343,8 +343,8 @@ fn keys_are_found_where_specs_say() {
         assert_eq!(keys_of(shape, request), expected, "{request}");
     }
     let one = OwnedArgs::from_slices(&["get", "k"]);
-    assert_eq!(keys::first_key(&SHAPES[2].0, one.as_args()), None);
-    assert_eq!(keys::first_key(&SHAPES[0].0, one.as_args()), Some(1));
+    assert_eq!(keys::first_routed(&SHAPES[2].0, one.as_args()), None);
+    assert_eq!(keys::first_routed(&SHAPES[0].0, one.as_args()), Some(1));
 }
 
 fn resolve(request: &[&str]) -> String {

@@ -345,6 +345,11 @@ impl<'a> Data<'a> {
         result
     }
 
+    /// A mask of the shard that holds a slot.
+    pub fn mask_of(&self, slot: Slot) -> u64 {
+        1 << self.keyspace.layout().shard_of(slot)
+    }
+
     /// A mask of all shards.
     pub fn all_shards(&self) -> u64 {
         self.keyspace.all()

@@ -155,7 +155,7 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
     let mut data = Data::new(&hub.keyspace, session.db, now_ms, !session.no_touch);
     data.keeps_due = keeps_due(hub, entry, now_ms);
     data.wanted = hub.events.wanted();
-    lock(&mut data, &mut state.ahead, entry, args);
+    lock(&mut data, &mut state.ahead, entry, args, slot);
     let mut cx = Cx {
         hub,
         worker: state,
@@ -361,16 +361,17 @@ fn finish(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>, began_ns: u64,
 }
 
 /// Locks what the command's row names: the shard of its only key, the shards of its keys, or, for a command without
-/// keys that writes, all of them.
+/// keys that writes, all of them. In a cluster a slot is not taken away while a command holds its shard: one that has a
+/// slot locks that, even if it has no key.
 #[inline]
-fn lock<'a>(data: &mut Data<'a>, ahead: &mut Ahead, entry: &Entry, args: Args<'a>) {
+fn lock<'a>(data: &mut Data<'a>, ahead: &mut Ahead, entry: &Entry, args: Args<'a>, slot: Option<Slot>) {
     if entry.spec.single_key != 0 {
         let bytes = args.get(entry.spec.single_key).unwrap_or_default();
         let key = ahead.key(bytes).unwrap_or_else(|| data.key(bytes));
         data.lock_key(key);
         return;
     }
-    let mask = lock_mask(data, entry, args, false);
+    let mask = lock_mask(data, entry, args, false) | slot.map_or(0, |slot| data.mask_of(slot));
     if mask != 0 {
         data.lock_set(mask);
     }

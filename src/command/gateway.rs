@@ -4,6 +4,9 @@
 //! A command whose keys are all served here runs as on any connection: that costs it nothing. MGET, MSET, DEL, UNLINK,
 //! EXISTS and TOUCH are split by slot, one part for each; DBSIZE, KEYS, FLUSHALL, FLUSHDB, RANDOMKEY and SCAN go to
 //! every node. Neither is atomic over nodes. All else needs keys of one slot. Replies of parts are not read but cut.
+//!
+//! A client of the gateway is subscribed where it is connected, to shard channels too: what is published to them comes to
+//! every node with a gateway. What PUBSUB tells is of all nodes together; a pattern counts once for each.
 
 mod join;
 mod plan;
@@ -17,7 +20,8 @@ use crate::cluster::route::Place;
 use crate::command::context::WorkerLocal;
 use crate::command::route::{Stop, Touch, shared_slot};
 use crate::command::session::Session;
-use crate::command::spec::flags::{READONLY, WRITE};
+use crate::command::spec::Group;
+use crate::command::spec::flags::{NOSCRIPT, PUBSUB, READONLY, WRITE};
 use crate::command::table::Entry;
 use crate::command::txn;
 use crate::hub::cluster::count;
@@ -31,7 +35,15 @@ fn is_split(entry: &Entry) -> bool {
 
 /// Whether a command without keys is answered by all nodes together.
 fn is_everywhere(entry: &Entry) -> bool {
+    if entry.spec.group == Group::PubSub {
+        return entry.full_name.starts_with("pubsub|") && entry.spec.name != "help";
+    }
     matches!(entry.spec.name, "dbsize" | "keys" | "flushall" | "flushdb" | "randomkey" | "scan")
+}
+
+/// Whether a command begins or ends subscriptions.
+fn subscribes(entry: &Entry) -> bool {
+    entry.spec.has(PUBSUB | NOSCRIPT)
 }
 
 /// The slot of the keys that the session watches.
@@ -56,9 +68,12 @@ pub(super) fn admit(
     } else if txn::is_exec(entry) {
         return Ok(None);
     }
+    if subscribes(entry) {
+        return Ok(None);
+    }
     let slot = match shared_slot(worker, session, entry, args) {
         Ok(Touch::Slot(slot)) => slot,
-        Ok(Touch::Node) if is_everywhere(entry) => return Err(Stop::Away),
+        Ok(Touch::Nothing | Touch::Node) if is_everywhere(entry) => return Err(Stop::Away),
         Ok(Touch::Nothing | Touch::Node) if txn::is_exec(entry) && session.watched_away.is_some() => {
             return Err(Stop::Away);
         }
@@ -87,6 +102,13 @@ fn queued(entry: &Entry) -> Result<Option<Slot>, Stop> {
     if touches && !entry.spec.has_keys() {
         return Err(Error::Custom(format!(
             "ERR {} is not allowed in a transaction by the gateway: it is of all nodes",
+            entry.full_name.to_ascii_uppercase()
+        ))
+        .into());
+    }
+    if subscribes(entry) {
+        return Err(Error::Custom(format!(
+            "ERR {} is not allowed in a transaction by the gateway: another node may execute it",
             entry.full_name.to_ascii_uppercase()
         ))
         .into());

@@ -22,11 +22,23 @@ pub fn for_each_key(
     args: Args<'_>,
     mut visit: impl FnMut(usize, KeyFlags),
 ) -> Result<(), Malformed> {
-    let mut key = |at: usize, flags: KeyFlags| {
+    for_each_routed(spec, args, |at, flags| {
         if flags & NOT_KEY == 0 {
             visit(at, flags);
         }
-    };
+    })
+}
+
+/// The same with the arguments that are no keys and whose slots say where the command is served all the same: the
+/// channels of sharded publish.
+///
+/// # Errors
+/// As for [`for_each_key`].
+pub fn for_each_routed(
+    spec: &Spec,
+    args: Args<'_>,
+    mut key: impl FnMut(usize, KeyFlags),
+) -> Result<(), Malformed> {
     if let Some(finder) = spec.key_finder {
         return if finder(args, &mut key) { Ok(()) } else { Err(Malformed) };
     }
@@ -39,13 +51,13 @@ pub fn for_each_key(
     Ok(())
 }
 
-/// Position of the first key, `None` if there is none. For most rows a constant.
-pub fn first_key(spec: &Spec, args: Args<'_>) -> Option<usize> {
+/// Position of the first argument that routes, `None` if there is none. For most rows a constant.
+pub fn first_routed(spec: &Spec, args: Args<'_>) -> Option<usize> {
     if spec.single_key != 0 {
         return (spec.single_key < args.len()).then_some(spec.single_key);
     }
     let mut first = None;
-    let found = for_each_key(spec, args, |at, _| {
+    let found = for_each_routed(spec, args, |at, _| {
         first.get_or_insert(at);
     });
     found.ok().and(first)

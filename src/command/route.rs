@@ -1,4 +1,5 @@
-//! Whether a command may run on this node: its keys share a slot, the slot is served here, and the node's lease holds.
+//! Whether a command may run on this node: its keys, or shard channels, share a slot, the slot is served here, and the
+//! node's lease holds.
 //!
 //! Asked twice: before the locks are taken, which sends most foreign requests away at no cost, and once more under them,
 //! because a slot may have been taken away in between (see [`Routes`]). Without a cluster nothing of this is asked.
@@ -138,7 +139,7 @@ pub(super) enum Touch {
     Nothing,
     /// Data, but no key by name.
     Node,
-    /// Keys of one slot.
+    /// Keys, or shard channels, of one slot.
     Slot(Slot),
 }
 
@@ -181,11 +182,11 @@ struct Slots {
 impl Slots {
     fn visit(&mut self, spec: &Spec, args: Args<'_>) {
         self.data |= spec.has(READONLY) || spec.has(WRITE);
-        if !spec.has_keys() {
+        if !spec.routes() {
             return;
         }
         let before = (self.first, self.differ);
-        let visited = keys::for_each_key(spec, args, |at, _| {
+        let visited = keys::for_each_routed(spec, args, |at, _| {
             let slot = slot_of(&args[at]);
             self.differ |= *self.first.get_or_insert(slot) != slot;
         });

@@ -256,6 +256,11 @@ impl Spec {
         if self.arity >= 0 { count == wanted } else { count >= wanted }
     }
 
+    /// Whether the slots of a request's arguments may say where it is served: those of keys, or of shard channels.
+    pub const fn routes(&self) -> bool {
+        !self.key_specs.is_empty() || self.key_finder.is_some()
+    }
+
     /// Whether a request may name keys (arguments that only route, [`NOT_KEY`], are none).
     pub const fn has_keys(&self) -> bool {
         let mut at = 0;

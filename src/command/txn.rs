@@ -158,7 +158,7 @@ fn run_transaction(cx: &mut Cx<'_>, transaction: Transaction) -> Result<(), Erro
             Error::OutOfMemory
         )));
     }
-    let mut mask = 0;
+    let mut mask = cx.slot.map_or(0, |slot| cx.data.mask_of(slot));
     for (entry, args) in &transaction.queue {
         mask |= execute::lock_mask(&cx.data, entry, args.as_args(), true);
     }

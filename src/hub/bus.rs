@@ -4,7 +4,8 @@
 //! Publishers append to one queue, so the messages of each leave in the order in which it published them; what has come
 //! from one node is delivered by one worker, in the order in which it came. Records lie one behind the other in batches,
 //! so that a message costs neither an allocation nor a frame of its own. Without other members a publisher pays one
-//! relaxed load.
+//! relaxed load. Messages of SPUBLISH go to members with a gateway alone, whose clients may subscribe to shard channels of
+//! any slot.
 //!
 //! Nobody ever waits for room: a message that finds none is lost for the other nodes, and counted. Bounds: both queues
 //! hold [`BUS_QUEUE_BYTES`] each, heads of records included, which bounds their messages too; a batch holds
@@ -14,6 +15,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::base::limits::{BUS_BATCH_BYTES, BUS_MESSAGE_MAX_BYTES, BUS_QUEUE_BYTES};
@@ -22,7 +24,7 @@ use crate::base::lock::Mutex;
 /// What stands before a record's channel and message: their lengths, 4 bytes each.
 const RECORD_HEAD_BYTES: usize = 8;
 
-/// Messages of PUBLISH since the start.
+/// Published messages since the start.
 #[derive(Debug, Default)]
 pub struct BusCounts {
     /// Handed to a link to another node; once for each node.
@@ -35,9 +37,20 @@ pub struct BusCounts {
     pub refused: AtomicU64,
 }
 
+/// What the channels of published messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// Channels of the whole cluster.
+    Cluster,
+    /// Shard channels.
+    Shard,
+}
+
 /// Records that travel together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
+    /// What their channels are.
+    pub scope: Scope,
     /// How many there are.
     pub messages: u64,
     /// The records; [`Records`] reads them.
@@ -49,6 +62,8 @@ pub struct Batch {
 pub struct Bus {
     /// Whether there are other members.
     is_open: AtomicBool,
+    /// Whether some of them have a gateway.
+    has_gateways: AtomicBool,
     outgoing: Mutex<Queue<Batch>>,
     /// Told when the queue was empty and is not.
     posted: Notify,
@@ -72,7 +87,7 @@ impl<T> Default for Queue<T> {
 
 #[derive(Debug, Default)]
 struct Inbox {
-    queue: Mutex<Queue<Bytes>>,
+    queue: Mutex<Queue<(Scope, Bytes)>>,
     came: Notify,
 }
 
@@ -81,6 +96,7 @@ impl Bus {
     pub fn new(workers: usize) -> Self {
         Self {
             is_open: AtomicBool::new(false),
+            has_gateways: AtomicBool::new(false),
             outgoing: Mutex::default(),
             posted: Notify::new(),
             inboxes: (0..workers).map(|_| Inbox::default()).collect(),
@@ -92,11 +108,19 @@ impl Bus {
     #[inline]
     pub fn publish(&self, channel: &[u8], message: &[u8]) {
         if self.is_open.load(Ordering::Relaxed) {
-            self.post(channel, message);
+            self.post(Scope::Cluster, channel, message);
         }
     }
 
-    fn post(&self, channel: &[u8], message: &[u8]) {
+    /// Sends a message to the subscribers of a shard channel at the gateways of other members.
+    #[inline]
+    pub fn publish_shard(&self, channel: &[u8], message: &[u8]) {
+        if self.has_gateways.load(Ordering::Relaxed) {
+            self.post(Scope::Shard, channel, message);
+        }
+    }
+
+    fn post(&self, scope: Scope, channel: &[u8], message: &[u8]) {
         let length = RECORD_HEAD_BYTES + channel.len() + message.len();
         if length > BUS_MESSAGE_MAX_BYTES {
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
@@ -112,9 +136,11 @@ impl Bus {
             let was_empty = queue.waiting.is_empty();
             queue.bytes += length;
             match queue.waiting.back_mut() {
-                Some(last) if last.records.len() + length <= BUS_BATCH_BYTES => last.append(channel, message),
+                Some(last) if last.scope == scope && last.records.len() + length <= BUS_BATCH_BYTES => {
+                    last.append(channel, message);
+                }
                 _ => {
-                    let mut batch = Batch::default();
+                    let mut batch = Batch::new(scope);
                     batch.append(channel, message);
                     queue.waiting.push_back(batch);
                 }
@@ -126,9 +152,10 @@ impl Bus {
         }
     }
 
-    /// Says whether there are other members.
-    pub fn set_open(&self, open: bool) {
-        self.is_open.store(open, Ordering::Relaxed);
+    /// Says whether there are other members, and some with a gateway.
+    pub fn set_open(&self, others: bool, gateways: bool) {
+        self.is_open.store(others, Ordering::Relaxed);
+        self.has_gateways.store(gateways, Ordering::Relaxed);
     }
 
     /// Waits for what this node's clients have published; for one task. Dropping the future loses nothing.
@@ -150,7 +177,7 @@ impl Bus {
 
     /// Takes in the records that came from another node. All of one node must come with the same `number`, which chooses
     /// the worker that delivers them. False if there is no room.
-    pub fn take_in(&self, number: u64, records: Bytes) -> bool {
+    pub fn take_in(&self, number: u64, scope: Scope, records: Bytes) -> bool {
         let Some(at) = number.checked_rem(self.inboxes.len() as u64) else { return false };
         let Some(inbox) = self.inboxes.get(at as usize) else { return false };
         {
@@ -159,7 +186,7 @@ impl Bus {
                 return false;
             }
             queue.bytes += records.len();
-            queue.waiting.push_back(records);
+            queue.waiting.push_back((scope, records));
         }
         inbox.came.notify_one();
         true
@@ -167,11 +194,11 @@ impl Bus {
 
     /// Waits for what other nodes have sent to this worker's inbox; for one task of it. One that has no inbox waits for
     /// ever. Dropping the future loses nothing.
-    pub async fn arrived(&self, worker: usize) -> Bytes {
+    pub async fn arrived(&self, worker: usize) -> (Scope, Bytes) {
         let Some(inbox) = self.inboxes.get(worker) else { return std::future::pending().await };
         loop {
-            if let Some(records) = inbox.take() {
-                return records;
+            if let Some(arrived) = inbox.take() {
+                return arrived;
             }
             inbox.came.notified().await;
         }
@@ -179,15 +206,19 @@ impl Bus {
 }
 
 impl Inbox {
-    fn take(&self) -> Option<Bytes> {
+    fn take(&self) -> Option<(Scope, Bytes)> {
         let mut queue = self.queue.lock();
-        let records = queue.waiting.pop_front()?;
+        let (scope, records) = queue.waiting.pop_front()?;
         queue.bytes -= records.len();
-        Some(records)
+        Some((scope, records))
     }
 }
 
 impl Batch {
+    fn new(scope: Scope) -> Self {
+        Self { scope, messages: 0, records: Vec::new() }
+    }
+
     fn append(&mut self, channel: &[u8], message: &[u8]) {
         // Both are far below 4 GiB: a message that is longer than a link takes is never appended.
         self.records.extend_from_slice(&(channel.len() as u32).to_le_bytes());
@@ -239,7 +270,7 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::{Batch, Bus, RECORD_HEAD_BYTES, Records};
+    use super::{Batch, Bus, RECORD_HEAD_BYTES, Records, Scope};
     use crate::base::limits::{BUS_BATCH_BYTES, BUS_MESSAGE_MAX_BYTES, BUS_QUEUE_BYTES};
     use crate::base::rng::Rng;
 
@@ -253,7 +284,7 @@ mod tests {
 
     fn open() -> Bus {
         let bus = Bus::new(2);
-        bus.set_open(true);
+        bus.set_open(true, false);
         bus
     }
 
@@ -262,9 +293,16 @@ mod tests {
         let bus = Bus::new(2);
         bus.publish(b"c", b"m");
         assert_eq!(now(bus.posted()), None);
-        bus.set_open(true);
+        bus.set_open(true, false);
         bus.publish(b"c", b"m");
-        assert_eq!(now(bus.posted()).map(|batch| batch.messages), Some(1));
+        bus.publish_shard(b"c", b"m");
+        assert_eq!(now(bus.posted()).map(|batch| (batch.scope, batch.messages)), Some((Scope::Cluster, 1)));
+        assert_eq!(now(bus.posted()), None, "there is no gateway");
+        bus.set_open(true, true);
+        bus.publish(b"c", b"m");
+        bus.publish_shard(b"c", b"m");
+        assert_eq!(now(bus.posted()).map(|batch| batch.scope), Some(Scope::Cluster));
+        assert_eq!(now(bus.posted()).map(|batch| batch.scope), Some(Scope::Shard), "in a batch of its own");
     }
 
     #[test]
@@ -274,7 +312,7 @@ mod tests {
             bus.publish(b"channel", &number.to_be_bytes());
         }
         let (mut next, mut batches) = (0u32, 0);
-        while let Some(Batch { messages, records }) = now(bus.posted()) {
+        while let Some(Batch { messages, records, .. }) = now(bus.posted()) {
             assert!(records.len() <= BUS_BATCH_BYTES);
             let mut read = Records::new(&records);
             let before = next;
@@ -310,25 +348,25 @@ mod tests {
     #[test]
     fn an_inbox_keeps_order_and_its_bound() {
         let bus = open();
-        assert!(
-            bus.take_in(2, Bytes::from_static(b"first")) && bus.take_in(2, Bytes::from_static(b"second"))
-        );
+        let take_in = |number, records: Bytes| bus.take_in(number, Scope::Cluster, records);
+        let first = Bytes::from_static(b"first");
+        assert!(take_in(2, first.clone()) && bus.take_in(2, Scope::Shard, first.clone()));
         assert_eq!(now(bus.arrived(1)), None, "2 is worker 0's");
-        assert_eq!(now(bus.arrived(0)), Some(Bytes::from_static(b"first")));
-        assert_eq!(now(bus.arrived(0)), Some(Bytes::from_static(b"second")));
+        assert_eq!(now(bus.arrived(0)), Some((Scope::Cluster, first.clone())));
+        assert_eq!(now(bus.arrived(0)), Some((Scope::Shard, first.clone())));
         assert_eq!(now(bus.arrived(0)), None);
         assert_eq!(now(bus.arrived(7)), None, "there is no such worker");
         let large = Bytes::from(vec![0; BUS_QUEUE_BYTES]);
-        assert!(bus.take_in(1, large) && !bus.take_in(1, Bytes::from_static(b"x")));
-        assert!(bus.take_in(0, Bytes::from_static(b"x")), "the other inbox has room");
-        assert!(now(bus.arrived(1)).is_some() && bus.take_in(1, Bytes::from_static(b"x")));
-        assert!(!Bus::new(0).take_in(1, Bytes::new()));
+        assert!(take_in(1, large) && !take_in(1, first.clone()));
+        assert!(take_in(0, first.clone()), "the other inbox has room");
+        assert!(now(bus.arrived(1)).is_some() && take_in(1, first));
+        assert!(!Bus::new(0).take_in(1, Scope::Cluster, Bytes::new()));
     }
 
     #[test]
     fn whatever_comes_is_read_without_a_panic() {
         let mut rng = Rng::seeded(7);
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(Scope::Cluster);
         batch.append(b"news", b"hello");
         batch.append(b"", b"");
         assert_eq!(

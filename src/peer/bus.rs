@@ -20,7 +20,7 @@ use crate::base::limits::{BUS_LANE_BYTES, BUS_LANE_MAX, CLUSTER_NODES_MAX};
 use crate::base::lock::Mutex;
 use crate::cluster::id::NodeId;
 use crate::cluster::table::Table;
-use crate::hub::bus::{Batch, BusCounts};
+use crate::hub::bus::{Batch, BusCounts, Scope};
 
 /// Sends what clients publish, for as long as the node lives.
 pub async fn send(node: Arc<Node>) {
@@ -36,12 +36,12 @@ pub async fn send(node: Arc<Node>) {
                     return;
                 }
                 adjust(&node, &mut lanes);
-                bus.set_open(!lanes.is_empty());
+                bus.set_open(!lanes.is_empty(), lanes.values().any(|lane| lane.has_gateway));
             }
-            Batch { messages, records } = bus.posted() => {
+            Batch { scope, messages, records } = bus.posted() => {
                 number += 1;
-                let body = Bytes::from(message::encode(&Ask::Publish { number, messages }, &records));
-                for lane in lanes.values() {
+                let body = Bytes::from(message::encode(&Ask::Publish { number, messages, scope }, &records));
+                for lane in lanes.values().filter(|lane| scope == Scope::Cluster || lane.has_gateway) {
                     lane.offer(&bus.counts, &body, messages);
                 }
             }
@@ -56,8 +56,9 @@ fn adjust(node: &Arc<Node>, lanes: &mut BTreeMap<NodeId, Lane>) {
     let is_member = table.process(node.id(), node.incarnation()).is_some();
     let wanted = |id: NodeId| is_member && id != node.id() && table.member(id).is_some();
     lanes.retain(|id, _| wanted(*id));
-    for id in table.members.iter().map(|member| member.id).filter(|id| wanted(*id)) {
-        lanes.entry(id).or_insert_with(|| Lane::open(node, id));
+    for member in table.members.iter().filter(|member| wanted(member.id)) {
+        let lane = lanes.entry(member.id).or_insert_with(|| Lane::open(node, member.id));
+        lane.has_gateway = member.client.gateway_port != 0;
     }
 }
 
@@ -65,6 +66,8 @@ fn adjust(node: &Arc<Node>, lanes: &mut BTreeMap<NodeId, Lane>) {
 struct Lane {
     queue: mpsc::Sender<Sealed>,
     room: Arc<Semaphore>,
+    /// Whether clients there may subscribe to any shard channel.
+    has_gateway: bool,
 }
 
 /// A batch that waits in a lane.
@@ -78,7 +81,7 @@ impl Lane {
     fn open(node: &Arc<Node>, to: NodeId) -> Self {
         let (queue, waiting) = mpsc::channel(BUS_LANE_MAX);
         tokio::spawn(carry(Arc::clone(node), to, waiting));
-        Self { queue, room: Arc::new(Semaphore::new(BUS_LANE_BYTES)) }
+        Self { queue, room: Arc::new(Semaphore::new(BUS_LANE_BYTES)), has_gateway: false }
     }
 
     fn offer(&self, counts: &BusCounts, body: &Bytes, messages: u64) {
@@ -135,15 +138,13 @@ impl Heard {
     }
 }
 
-/// Takes in a batch from another node: `body` is the whole message, of which the records are the last `length` bytes.
-pub fn take_in(node: &Node, from: &PeerHello, (number, messages): (u64, u64), body: Vec<u8>, length: usize) {
+/// Takes in the `number`th batch of another node.
+pub fn take_in(node: &Node, from: &PeerHello, number: u64, (scope, messages): (Scope, u64), records: Bytes) {
     let hub = node.hub();
-    let mut records = Bytes::from(body);
-    let records = records.split_off(records.len().saturating_sub(length));
     // Node ids are random numbers: any 8 bytes of one spread nodes over workers.
     let spread = from.node_id.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     let is_taken = node.heard().is_new(&hub.cluster.routes.view().table, from, number)
-        && hub.bus.take_in(spread, records);
+        && hub.bus.take_in(spread, scope, records);
     let counts = &hub.bus.counts;
     let count = if is_taken { &counts.received } else { &counts.refused };
     count.fetch_add(messages, Ordering::Relaxed);

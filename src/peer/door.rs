@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::bus;
 use super::frame::PeerHello;
 use super::link::Handler;
@@ -45,9 +47,10 @@ impl Handler for Door {
             return;
         }
         let Some((ask, tail)) = message::decode::<Ask>(&body) else { return };
-        if let Ask::Publish { number, messages } = ask {
-            let length = tail.len();
-            return bus::take_in(&self.node, from, (number, messages), body, length);
+        if let Ask::Publish { number, messages, scope } = ask {
+            let at = body.len() - tail.len();
+            let records = Bytes::from(body).slice(at..);
+            return bus::take_in(&self.node, from, number, (scope, messages), records);
         }
         match ask {
             Ask::Push => {

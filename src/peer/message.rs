@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::formation;
 use crate::cluster::id::NodeId;
 use crate::cluster::table::{Change, Outcome, Table};
+use crate::hub::bus::Scope;
 
 /// First byte of every message of this kind; gossip's is another.
 const TAG: u8 = b'N';
@@ -72,6 +73,8 @@ pub enum Ask {
         number: u64,
         /// How many messages the tail holds.
         messages: u64,
+        /// What their channels are.
+        scope: Scope,
     },
 }
 

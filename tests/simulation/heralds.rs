@@ -52,7 +52,7 @@ impl Heralds {
     fn listen(&mut self, host: &Host) {
         let Some(node) = host.node() else { return };
         let listener = (host.name.clone(), node.incarnation());
-        while let Some(records) = now(node.hub().bus.arrived(0)) {
+        while let Some((_, records)) = now(node.hub().bus.arrived(0)) {
             let mut read = Records::new(&records);
             for (channel, message) in &mut read {
                 assert_eq!(channel, b"channel");

@@ -1,6 +1,8 @@
 //! Replies of the parts of one command, made into the one reply that the client is owed. They are cut, not read: their
 //! elements go on as they came. An error among them is the answer, whatever the others say.
 
+use std::collections::HashSet;
+
 use crate::base::num::{parse_i64, parse_u64};
 use crate::base::rng::Rng;
 use crate::resp::error::Error;
@@ -20,6 +22,10 @@ pub enum Join {
     Gather(Vec<u16>),
     /// The elements of arrays, one part behind the other.
     Concat,
+    /// The elements of arrays, each once.
+    Union,
+    /// Arrays of the same names, each with a number behind it: the numbers are added.
+    Counts,
     /// Counts of keys and a key, alternating; one of the keys, with a chance by its count.
     Random,
     /// A cursor and keys: `base` is added to the cursor, and the end is replaced by `next`.
@@ -67,6 +73,22 @@ impl Join {
                     reply.raw(&part[at..]);
                 }
             }
+            Self::Union => {
+                let mut seen = HashSet::new();
+                let mut all = Vec::new();
+                for part in parts {
+                    let mut rest = elements(part)?;
+                    while !rest.is_empty() {
+                        let element = take_element(&mut rest)?;
+                        if seen.insert(element) {
+                            all.push(element);
+                        }
+                    }
+                }
+                reply.array(all.len());
+                all.into_iter().for_each(|element| reply.raw(element));
+            }
+            Self::Counts => counts(parts, reply)?,
             Self::Random => {
                 let counts: Option<Vec<i64>> = parts.iter().step_by(2).map(|part| integer(part)).collect();
                 let counts: Vec<u64> = counts?.into_iter().map(|count| count.max(0) as u64).collect();
@@ -89,6 +111,25 @@ impl Join {
         }
         Some(())
     }
+}
+
+/// Adds up numbers that stand behind the same names in all parts.
+fn counts(parts: &[&[u8]], reply: &mut Reply) -> Option<()> {
+    let (length, _) = array_head(parts.first()?)?;
+    let mut rests: Vec<&[u8]> = parts.iter().map(|part| elements(part)).collect::<Option<_>>()?;
+    reply.array(length);
+    for _ in 0..length / 2 {
+        let mut names = rests.iter_mut().map(take_element).collect::<Option<Vec<_>>>()?.into_iter();
+        let name = names.next()?;
+        if names.any(|other| other != name) {
+            return None;
+        }
+        reply.raw(name);
+        let numbers: Option<Vec<i64>> =
+            rests.iter_mut().map(|rest| take_element(rest).and_then(integer)).collect();
+        reply.integer(numbers?.iter().sum());
+    }
+    rests.iter().all(|rest| rest.is_empty()).then_some(())
 }
 
 fn integer(reply: &[u8]) -> Option<i64> {
@@ -138,6 +179,17 @@ mod tests {
                 "*3\r\n$1\r\na\r\n$1\r\nb\r\n$-1\r\n",
             ),
             (Join::Concat, &["*0\r\n", "*1\r\n$1\r\nk\r\n"], "*1\r\n$1\r\nk\r\n"),
+            (
+                Join::Union,
+                &["*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*0\r\n", "*2\r\n$1\r\nc\r\n$1\r\na\r\n"],
+                "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n",
+            ),
+            (
+                Join::Counts,
+                &["*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:0\r\n", "*4\r\n$1\r\na\r\n:2\r\n$1\r\nb\r\n:0\r\n"],
+                "*4\r\n$1\r\na\r\n:3\r\n$1\r\nb\r\n:0\r\n",
+            ),
+            (Join::Counts, &["*0\r\n", "*0\r\n"], "*0\r\n"),
             (Join::Random, &[":0\r\n", "$-1\r\n", ":3\r\n", "$1\r\nk\r\n"], "$1\r\nk\r\n"),
             (Join::Random, &[":0\r\n", "$-1\r\n"], "$-1\r\n"),
             (Join::Scan { base: 8, next: 16 }, &["*2\r\n$1\r\n3\r\n*0\r\n"], "*2\r\n$2\r\n11\r\n*0\r\n"),
@@ -154,6 +206,10 @@ mod tests {
             (Join::Sum, &["+OK\r\n"][..]),
             (Join::Gather(vec![0, 0]), &["*1\r\n:1\r\n"]),
             (Join::Concat, &[":1\r\n"]),
+            (Join::Union, &["*1\r\n$1\r\na\r\n", "+OK\r\n"]),
+            (Join::Counts, &["*2\r\n$1\r\na\r\n:1\r\n", "*2\r\n$1\r\nb\r\n:1\r\n"]),
+            (Join::Counts, &["*2\r\n$1\r\na\r\n:1\r\n", "*0\r\n"]),
+            (Join::Counts, &["*1\r\n:1\r\n"]),
             (Join::Scan { base: 0, next: 0 }, &["*0\r\n"]),
         ] {
             assert!(joined(&join, parts).starts_with("-ERR another node"), "{join:?}");

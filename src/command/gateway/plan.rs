@@ -92,7 +92,7 @@ pub fn plan(view: &View, session: &Session, args: Args<'_>) -> Plan {
         return everywhere(view, entry.spec.name, args, writes);
     }
     let mut slots = Slots::default();
-    let visited = keys::for_each_key(entry.spec, args, |at, _| slots.add(slot_of(&args[at])));
+    let visited = keys::for_each_routed(entry.spec, args, |at, _| slots.add(slot_of(&args[at])));
     match (slots.first, visited) {
         (Some(slot), Ok(())) if txn::is_watch(entry) => Plan::Watch { slot },
         (Some(slot), Ok(())) if !slots.differ => Plan::Whole { slot, writes },
@@ -168,6 +168,9 @@ fn everywhere(view: &View, name: &str, args: Args<'_>, writes: bool) -> Plan {
         "dbsize" => Join::Sum,
         "keys" => Join::Concat,
         "randomkey" => Join::Random,
+        "channels" | "shardchannels" => Join::Union,
+        "numsub" | "shardnumsub" => Join::Counts,
+        "numpat" => Join::Sum,
         _ => Join::AllOk,
     };
     let size: &[&[u8]] = &[b"DBSIZE"];
@@ -212,7 +215,7 @@ fn exec(session: &Session) -> Plan {
         writes |= entry.spec.has(WRITE);
         args.encode_into(&mut bytes);
         if slot.is_none() {
-            slot = keys::first_key(entry.spec, args).map(|at| slot_of(&args[at]));
+            slot = keys::first_routed(entry.spec, args).map(|at| slot_of(&args[at]));
         }
     }
     OwnedArgs::from_slices(&["EXEC"]).as_args().encode_into(&mut bytes);
