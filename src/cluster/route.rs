@@ -82,6 +82,11 @@ impl Default for SlotSet {
 }
 
 impl SlotSet {
+    /// All slots.
+    pub fn all() -> Self {
+        Self([u64::MAX; WORDS])
+    }
+
     /// Adds a slot.
     pub fn insert(&mut self, slot: Slot) {
         self.0[slot.number() as usize / 64] |= 1 << (slot.number() % 64);

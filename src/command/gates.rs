@@ -1,8 +1,6 @@
 //! The checks between a resolved request and its execution, in Redis's order: the order decides which error wins.
 //! A gate changes nothing but memory that the policy may free anyway.
 
-use std::sync::atomic::Ordering;
-
 use crate::base::slot::Slot;
 use crate::command::context::WorkerLocal;
 use crate::command::route::{self, Stop};
@@ -10,7 +8,6 @@ use crate::command::session::Session;
 use crate::command::spec::Group;
 use crate::command::spec::flags::{ALLOW_BUSY, DENYOOM, NO_AUTH, NO_MULTI, NOSCRIPT, PUBSUB};
 use crate::command::table::Entry;
-use crate::hub::clients::flag;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
 
@@ -82,8 +79,7 @@ fn scripts(worker: &WorkerLocal, session: &Session, entry: &Entry) -> Result<(),
 
 /// In RESP2 a subscriber could not tell replies from messages: only what answers like a message is allowed.
 fn subscribed(session: &Session, entry: &Entry) -> Result<(), Error> {
-    let client = &session.client;
-    if !client.has(flag::PUBSUB) || client.protocol.load(Ordering::Relaxed) == 3 {
+    if !session.only_listens() {
         return Ok(());
     }
     match entry.spec.name {

@@ -68,7 +68,8 @@ pub(super) fn admit(
     } else if txn::is_exec(entry) {
         return Ok(None);
     }
-    if subscribes(entry) {
+    // What a subscriber may not do is refused behind this.
+    if subscribes(entry) || session.only_listens() {
         return Ok(None);
     }
     let slot = match shared_slot(worker, session, entry, args) {

@@ -9,7 +9,7 @@ use crate::command::pubsub::{self, Subscriptions};
 use crate::command::table::Entry;
 use crate::command::txn;
 use crate::hub::Hub;
-use crate::hub::clients::Client;
+use crate::hub::clients::{Client, flag};
 use crate::resp::args::OwnedArgs;
 use crate::resp::reply::Reply;
 
@@ -119,6 +119,11 @@ impl Session {
             pushed: None,
             watch_flag: Arc::new(AtomicBool::new(false)),
         }
+    }
+
+    /// Whether it is a subscriber that could not tell replies from messages, so that little else is allowed to it.
+    pub fn only_listens(&self) -> bool {
+        self.client.has(flag::PUBSUB) && self.client.protocol.load(Ordering::Relaxed) != 3
     }
 
     /// Whether a watched key was changed.

@@ -43,6 +43,8 @@ pub mod flag {
     pub const UNIX: u32 = 1 << 7;
     /// Subscribed to a channel or pattern: the pub/sub output limit applies.
     pub const PUBSUB: u32 = 1 << 8;
+    /// Connected to the gateway.
+    pub const GATEWAY: u32 = 1 << 9;
 }
 
 /// Bits of [`Client::take_signals`]: why the owning task was woken.

@@ -8,6 +8,7 @@
 //! delivered. The one exception is the switch of keyspace events ([`PubSub::may_switch`]). Counts of subscriptions live in the [`Client`]; what names a connection itself
 //! has to give up when it ends, its session knows.
 
+mod ending;
 mod patterns;
 mod topics;
 

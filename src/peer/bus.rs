@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::yield_now;
 
 use super::frame::PeerHello;
 use super::message::{self, Ask};
@@ -44,6 +45,8 @@ pub async fn send(node: Arc<Node>) {
                 for lane in lanes.values().filter(|lane| scope == Scope::Cluster || lane.has_gateway) {
                     lane.offer(&bus.counts, &body, messages);
                 }
+                // However much is published, what keeps the node in the cluster has its turn.
+                yield_now().await;
             }
         }
     }

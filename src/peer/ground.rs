@@ -3,7 +3,8 @@
 //! A slot is served when the table gives it to this node *and* its keys are those of that ownership: it came by a move
 //! that arrived here whole, or it came empty and is empty here, or it has been served under the same epoch all along.
 //! Whatever else lies in a slot is stale: it is emptied, in small steps, and before that the slot is not served. A slot
-//! that is lost is withdrawn, and no command is inside it any more, before clients are told of its new owner.
+//! that is lost is withdrawn, and no command is inside it any more, before clients are told of its new owner; who is
+//! subscribed to its shard channels is then told that this has ended.
 //!
 //! All of it changes under one lock, which is never held over an await and is taken before any shard's.
 
@@ -101,9 +102,21 @@ impl Ground {
             self.stale.notify_one();
         }
         drop(state);
+        self.end_shards(&lost);
         self.installed.send_replace(table.stamp());
         self.hub.cluster.release();
         self.hub.blocked.try_again();
+    }
+
+    /// Ends the subscriptions to shard channels of slots that are not served here. What is taken from this node is not
+    /// given back before this returns: all that changes the ground runs on one thread.
+    pub fn end_shards(&self, lost: &SlotSet) {
+        let limits = self.hub.config.load().client_output_buffer_limit;
+        let now_ms = self.hub.clock.wall_ms();
+        let ended = self.hub.pubsub.end_shards(|slot| lost.contains(slot), &limits, now_ms);
+        if ended > 0 {
+            tracing::debug!("{ended} subscriptions to shard channels ended with their slots");
+        }
     }
 
     /// Slots whose keys here are no longer those of their ownership.

@@ -15,6 +15,7 @@ use super::member::{MemberState, Peer};
 use super::message::{Answer, Ask};
 use super::node::Node;
 use crate::cluster::id::NodeId;
+use crate::cluster::route::SlotSet;
 use crate::cluster::table::{Change, Member, Refusal, Standing, Table};
 use crate::hub::cluster::{MoveVitals, PeerVitals, Phase, Vitals, Wish, WishInHand, count};
 
@@ -109,6 +110,8 @@ pub async fn show(node: Arc<Node>) {
                 }
                 Phase::Unleased => {
                     count(&node.hub().cluster.counters.leases_expired);
+                    // Another node may own the slots by now, and who listens here would hear nothing.
+                    node.ground().end_shards(&SlotSet::all());
                     tracing::warn!(
                         "the lease ran out; no data command is answered until there is a new one{why}"
                     );

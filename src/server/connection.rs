@@ -137,6 +137,7 @@ impl Connection {
     pub fn new(tenure: Tenure, stream: Stream, authenticated: bool, entrance: Entrance) -> Self {
         let mut session = Session::new(Arc::clone(&tenure.client), authenticated);
         session.gateway = entrance == Entrance::Gateway;
+        session.client.set(flag::GATEWAY, session.gateway);
         session.side = if entrance == Entrance::Outside { Side::Outside } else { Side::Inside };
         Self {
             stream,

@@ -4,6 +4,7 @@
 //! Threads: one that accepts and, at the end, drains; `threads` workers, each with its own runtime and connections; one
 //! that runs scripts which take long.
 
+pub mod bus;
 pub mod connection;
 pub mod descriptors;
 pub mod gateway;

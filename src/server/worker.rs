@@ -26,6 +26,7 @@ use crate::hub::Hub;
 use crate::hub::clients::{Client, flag};
 use crate::hub::rates::Flow;
 use crate::resp::reply::Reply;
+use crate::server::bus;
 use crate::server::connection::Connection;
 use crate::server::gateway::Pool;
 use crate::server::listener::Handoff;
@@ -103,6 +104,9 @@ async fn serve(plan: Plan) {
     }
     spawn_local(sweep(Rc::clone(&post)));
     spawn_local(tick(Rc::clone(&post)));
+    if post.hub.cluster.is_on() {
+        spawn_local(bus::deliver(Arc::clone(&post.hub), index));
+    }
     while let Some(handoff) = queue.recv().await {
         post.take(handoff);
     }

@@ -41,6 +41,7 @@ const FLAGS: Flags = PUBSUB | LOADING | STALE | FAST | MAY_REPLICATE;
 fn publish(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let limits = cx.worker.config().client_output_buffer_limit;
     let receivers = cx.hub.pubsub.publish(&args[1], &args[2], &limits, cx.now_ms);
+    cx.hub.bus.publish(&args[1], &args[2]);
     cx.reply.integer(receivers as i64);
     Ok(())
 }
@@ -48,6 +49,7 @@ fn publish(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 fn spublish(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     let limits = cx.worker.config().client_output_buffer_limit;
     let receivers = cx.hub.pubsub.publish_shard(&args[1], &args[2], &limits, cx.now_ms);
+    cx.hub.bus.publish_shard(&args[1], &args[2]);
     cx.reply.integer(receivers as i64);
     Ok(())
 }
