@@ -5,8 +5,8 @@ mod support;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -25,6 +25,15 @@ const BREATH: Duration = Duration::from_millis(10);
 /// Pause between two attempts to be heard.
 const PAUSE: Duration = Duration::from_millis(50);
 const GATEWAY_PORT: u16 = 6380;
+
+/// Leases that no busy machine loses: what is tested here is not what happens when they run out.
+const PATIENT: [&str; 2] = ["--cluster-node-timeout", "30000"];
+/// One cluster at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The elements of an array or a push as text.
 fn words(frame: &Frame) -> Vec<String> {
@@ -68,7 +77,8 @@ fn publish(client: &mut Client, channel: &str, publisher: usize, count: u64) {
 
 #[test]
 fn every_subscriber_hears_every_publisher_in_order() {
-    let cluster = Cluster::start(3, &[]);
+    let _turn = turn();
+    let cluster = Cluster::start(3, &PATIENT);
     cluster.wait_ok();
     let mut listeners = Vec::new();
     for number in 0..3 {
@@ -155,6 +165,7 @@ fn listen_on(address: SocketAddr, last_words: Arc<AtomicUsize>) -> JoinHandle<He
 
 #[test]
 fn order_holds_while_nodes_join_leave_and_die() {
+    let _turn = turn();
     let mut cluster = Cluster::start(3, &[]);
     cluster.wait_ok();
     let stop = Arc::new(AtomicBool::new(false));
@@ -227,7 +238,8 @@ fn active(cluster: &Cluster, number: usize) -> HashSet<String> {
 
 #[test]
 fn shard_channels_are_where_their_slots_are() {
-    let cluster = Cluster::start(3, &[]);
+    let _turn = turn();
+    let cluster = Cluster::start(3, &PATIENT);
     cluster.wait_ok();
     let channels = shard_channels(64);
     let by_node = |number: usize| {
@@ -279,9 +291,18 @@ fn pushed(client: &mut Client) -> Vec<Vec<String>> {
     }
 }
 
+/// How many slots a node has, as node 0 says.
+fn slots_of(cluster: &Cluster, number: usize) -> i64 {
+    let address = cluster.address(number).ip().to_string();
+    let ranges = cluster.connect(0).line("CLUSTER SLOTS");
+    let own = ranges.items().iter().filter(|range| range.items()[2].items()[0].text() == address);
+    own.map(|range| 1 + range.items()[1].integer() - range.items()[0].integer()).sum()
+}
+
 #[test]
 fn a_slot_that_moves_ends_its_subscriptions() {
-    let mut cluster = Cluster::start(2, &[]);
+    let _turn = turn();
+    let mut cluster = Cluster::start(2, &PATIENT);
     cluster.wait_ok();
     let channels = shard_channels(200);
     let first = cluster.address(0);
@@ -303,11 +324,12 @@ fn a_slot_that_moves_ends_its_subscriptions() {
         })
         .collect();
     cluster.join();
-    cluster.wait_ok();
+    cluster.wait("the newcomer has its share", || slots_of(&cluster, 2) >= 16384 / 3 && cluster.agree());
     stop.store(true, Ordering::Relaxed);
     let kept: HashSet<String> =
         mine.iter().filter(|name| owner(&cluster, 1, name) == first).cloned().collect();
     assert!(!kept.is_empty() && kept.len() < mine.len(), "some have moved: {}", kept.len());
+    let mut held: HashSet<String> = mine.iter().cloned().collect();
     for listener in &mut listeners {
         let mut left = mine.len();
         let mut ended = HashSet::new();
@@ -316,16 +338,17 @@ fn a_slot_that_moves_ends_its_subscriptions() {
             assert_eq!((words[0].as_str(), &words[2]), ("sunsubscribe", &left.to_string()));
             assert!(ended.insert(words[1].clone()), "{} twice", words[1]);
         }
-        let expected: HashSet<String> = mine.iter().filter(|name| !kept.contains(*name)).cloned().collect();
-        assert_eq!(ended, expected);
+        held = mine.iter().filter(|name| !ended.contains(*name)).cloned().collect();
+        // On a machine with too much to do a slot may have gone and come back.
+        assert!(held.is_subset(&kept), "{held:?} are not all served here, but {kept:?}");
     }
-    for held in busy {
-        let held = held.join().expect("every reply is one of those that may be");
+    for busy in busy {
+        let held = busy.join().expect("every reply is one of those that may be");
         assert!(held.is_subset(&kept), "{held:?} are not all served here");
     }
-    assert_eq!(active(&cluster, 0), kept);
+    assert_eq!(active(&cluster, 0), held);
     let gone = mine.iter().find(|name| !kept.contains(*name)).expect("one has moved");
-    let stays = kept.iter().next().expect("one has stayed");
+    let stays = held.iter().next().expect("one has stayed");
     let mut publisher = cluster.connect(0);
     assert!(publisher.line(&format!("SPUBLISH {gone} x")).to_string().starts_with("-MOVED "));
     publisher.check(&format!("SPUBLISH {stays} x"), "2");
@@ -340,7 +363,7 @@ fn a_slot_that_moves_ends_its_subscriptions() {
     let [mut listener, _] = listeners;
     thread::scope(|scope| {
         scope.spawn(|| assert_eq!(cluster.stop(0), Some(0)));
-        let mut left = kept.clone();
+        let mut left = held.clone();
         while !left.is_empty() {
             let words = words(&listener.receive());
             assert_eq!(words[0], "sunsubscribe");
@@ -359,6 +382,7 @@ fn come_and_go(mut client: Client, names: &[String], seed: usize, stop: &AtomicB
     };
     let mut turn = seed;
     while !stop.load(Ordering::Relaxed) {
+        thread::sleep(BREATH / 10);
         turn += 1;
         let name = &names[turn * 7 % names.len()];
         let command = if turn.is_multiple_of(3) { "SUNSUBSCRIBE" } else { "SSUBSCRIBE" };
@@ -392,7 +416,8 @@ fn gateway(cluster: &Cluster, number: usize) -> Client {
 
 #[test]
 fn the_gateway_is_one_server_to_subscribers() {
-    let mut cluster = Cluster::start(3, &["--gateway-port", "6380"]);
+    let _turn = turn();
+    let mut cluster = Cluster::start(3, &[&PATIENT[..], &["--gateway-port", "6380"]].concat());
     cluster.wait_ok();
     let channels = shard_channels(40);
     let mut listeners: Vec<Client> = (0..3).map(|number| gateway(&cluster, number)).collect();

@@ -361,8 +361,8 @@ fn finish(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>, began_ns: u64,
 }
 
 /// Locks what the command's row names: the shard of its only key, the shards of its keys, or, for a command without
-/// keys that writes, all of them. In a cluster a slot is not taken away while a command holds its shard: one that has a
-/// slot locks that, even if it has no key.
+/// keys that writes, all of them. In a cluster no slot is taken away while its shard is locked: a command with shard
+/// channels locks theirs, too.
 #[inline]
 fn lock<'a>(data: &mut Data<'a>, ahead: &mut Ahead, entry: &Entry, args: Args<'a>, slot: Option<Slot>) {
     if entry.spec.single_key != 0 {
@@ -371,7 +371,9 @@ fn lock<'a>(data: &mut Data<'a>, ahead: &mut Ahead, entry: &Entry, args: Args<'a
         data.lock_key(key);
         return;
     }
-    let mask = lock_mask(data, entry, args, false) | slot.map_or(0, |slot| data.mask_of(slot));
+    let own =
+        slot.filter(|_| entry.spec.routes() && !entry.spec.has_keys()).map_or(0, |slot| data.mask_of(slot));
+    let mask = lock_mask(data, entry, args, false) | own;
     if mask != 0 {
         data.lock_set(mask);
     }
