@@ -15,6 +15,7 @@ use crate::script::api;
 use crate::script::failure::{self, Caught, Failure, Raised};
 use crate::script::guard;
 use crate::script::host::Host;
+use crate::script::lib;
 use crate::script::link::Link;
 use crate::script::outgoing::{self, Errors};
 use crate::script::sandbox::{self, Parts, Sandbox};
@@ -115,7 +116,13 @@ impl Engine {
         let api = api::table(&lua, &link, realm == Realm::Functions)?;
         extend(&lua, &api)?;
         let handle = handler(&lua, &link)?;
-        let parts = Parts { link: &link, api: &api, handle: &handle, libraries: Vec::new() };
+        let libraries = vec![
+            ("cjson", lib::cjson::open(&lua)?),
+            ("cmsgpack", lib::cmsgpack::open(&lua)?),
+            ("struct", lib::structs::open(&lua)?),
+            ("bit", lib::bit::open(&lua)?),
+        ];
+        let parts = Parts { link: &link, api: &api, handle: &handle, libraries };
         let sandbox = sandbox::build(&lua, parts)?;
         lua.gc_collect()?;
         let base_bytes = lua.used_memory();

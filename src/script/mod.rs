@@ -11,6 +11,7 @@ pub mod failure;
 pub mod guard;
 pub mod host;
 pub mod incoming;
+pub mod lib;
 pub mod link;
 pub mod number;
 pub mod outgoing;
