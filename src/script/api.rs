@@ -243,4 +243,3 @@ pub fn sha1_hex(bytes: &[u8]) -> String {
     }
     text
 }
-

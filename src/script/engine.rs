@@ -255,6 +255,7 @@ impl Engine {
 
     /// Leaves the interpreter as the next run expects it.
     fn clean_up(&mut self, stopped: bool) {
+        lib::cjson::reset(&self.lua);
         if stopped && self.link.watch_as_usual(&self.lua).is_err() {
             self.spoiled = true;
         }
@@ -262,7 +263,8 @@ impl Engine {
         if self.lua.used_memory() <= limit {
             return;
         }
-        let forgotten = ["KEYS", "ARGV"].iter().all(|name| self.sandbox.globals.raw_set(*name, Value::Nil).is_ok());
+        let forgotten =
+            ["KEYS", "ARGV"].iter().all(|name| self.sandbox.globals.raw_set(*name, Value::Nil).is_ok());
         if !forgotten || self.lua.gc_collect().is_err() || self.lua.used_memory() > limit {
             self.spoiled = true;
         }

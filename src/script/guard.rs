@@ -27,7 +27,8 @@ impl Guard {
     /// # Errors
     /// Out of memory.
     pub fn new(lua: &Lua) -> Result<Self, Error> {
-        let write = lua.create_function(|lua, ()| -> Result<(), Error> { Err(Raised::here(lua, READ_ONLY)) })?;
+        let write =
+            lua.create_function(|lua, ()| -> Result<(), Error> { Err(Raised::here(lua, READ_ONLY)) })?;
         Ok(Self { backing: lua.create_table()?, write })
     }
 

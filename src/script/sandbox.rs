@@ -17,7 +17,17 @@ use crate::script::text;
 
 /// Globals that are taken over as they are.
 const GLOBALS: &[&str] = &[
-    "_VERSION", "assert", "error", "getmetatable", "ipairs", "next", "rawequal", "select", "tonumber", "tostring", "type",
+    "_VERSION",
+    "assert",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "next",
+    "rawequal",
+    "select",
+    "tonumber",
+    "tostring",
+    "type",
 ];
 /// Functions of the library `string` that are taken over as they are.
 const STRING: &[&str] = &["byte", "char", "dump", "format", "len", "lower", "reverse", "sub", "upper"];
@@ -25,8 +35,9 @@ const STRING: &[&str] = &["byte", "char", "dump", "format", "len", "lower", "rev
 const TABLE: &[&str] = &["concat", "foreach", "foreachi", "getn", "maxn", "remove", "setn", "sort"];
 /// Members of the library `math` that are taken over as they are.
 const MATH: &[&str] = &[
-    "abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "cosh", "deg", "exp", "floor", "fmod", "frexp", "huge",
-    "ldexp", "log", "log10", "max", "min", "mod", "modf", "pi", "pow", "rad", "sin", "sinh", "sqrt", "tan", "tanh",
+    "abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "cosh", "deg", "exp", "floor", "fmod", "frexp",
+    "huge", "ldexp", "log", "log10", "max", "min", "mod", "modf", "pi", "pow", "rad", "sin", "sinh", "sqrt",
+    "tan", "tanh",
 ];
 /// Functions of the library `coroutine` that are taken over as they are.
 const COROUTINE: &[&str] = &["create", "running", "status", "wrap", "yield"];
@@ -122,9 +133,11 @@ pub fn build(lua: &Lua, parts: Parts<'_>) -> Result<Sandbox, Error> {
         Value::Function(text::substitute(lua, link)?),
     ];
     lua.set_globals(front.clone())?;
-    let prelude = lua.load(PRELUDE).set_name(SANDBOX_SOURCE).set_environment(front.clone()).into_function()?;
+    let prelude =
+        lua.load(PRELUDE).set_name(SANDBOX_SOURCE).set_environment(front.clone()).into_function()?;
     let made: Variadic<Function> = prelude.call(Variadic::from_iter(arguments))?;
-    let made: [Function; MADE] = Vec::from(made).try_into().map_err(|_| Error::runtime("the prelude is broken"))?;
+    let made: [Function; MADE] =
+        Vec::from(made).try_into().map_err(|_| Error::runtime("the prelude is broken"))?;
     let [pcall, xpcall, resume, insert, load, gsub, run_script, run_function] = made;
     globals.raw_set("pcall", pcall)?;
     globals.raw_set("xpcall", xpcall)?;
@@ -203,9 +216,7 @@ fn basics(lua: &Lua) -> Result<Vec<(&'static str, Function)>, Error> {
             "step" => Ok(Value::Boolean(lua.gc_step()?)),
             "stop" | "restart" => Ok(Value::Number(0.0)),
             "setpause" | "setstepmul" => Ok(Value::Number(200.0)),
-            _ => {
-                Err(Raised::argument(lua, 1, "collectgarbage", &format!("invalid option '{option}'")))
-            }
+            _ => Err(Raised::argument(lua, 1, "collectgarbage", &format!("invalid option '{option}'"))),
         }
     })?;
     let info = lua.create_function(|lua, ()| Ok((lua.used_memory() / 1024) as f64))?;
@@ -313,11 +324,8 @@ pub fn compile(lua: &Lua, environment: &Table, source: &[u8], name: &str) -> Res
     let name = name.split('\0').next().unwrap_or_default();
     lua.gc_stop();
     let chunk: Chunk<'_> = lua.load(source);
-    let function = chunk
-        .set_name(name)
-        .set_mode(ChunkMode::Text)
-        .set_environment(environment.clone())
-        .into_function();
+    let function =
+        chunk.set_name(name).set_mode(ChunkMode::Text).set_environment(environment.clone()).into_function();
     lua.gc_restart();
     function
 }

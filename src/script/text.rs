@@ -30,13 +30,7 @@ pub fn functions(lua: &Lua, link: &Rc<Link>) -> Result<Vec<(&'static str, Functi
     let matched = lua.create_function(move |lua, args: Variadic<Value>| search(lua, &own, &args, false))?;
     let own = Rc::clone(link);
     let gmatch = lua.create_function(move |lua, args: Variadic<Value>| walk(lua, &own, &args))?;
-    Ok(vec![
-        ("rep", rep),
-        ("find", find),
-        ("match", matched),
-        ("gfind", gmatch.clone()),
-        ("gmatch", gmatch),
-    ])
+    Ok(vec![("rep", rep), ("find", find), ("match", matched), ("gfind", gmatch.clone()), ("gmatch", gmatch)])
 }
 
 /// Runs `with` on a matcher whose patience is the script's.
@@ -87,10 +81,7 @@ fn search(lua: &Lua, link: &Rc<Link>, args: &[Value], find: bool) -> Result<Vari
     let position = |at: usize| Value::Number(at as f64);
     if find && (is_plain || pattern::is_plain(&pattern)) {
         return Ok(match memchr::memmem::find(&subject[from..], &pattern) {
-            Some(at) => Variadic::from_iter([
-                position(from + at + 1),
-                position(from + at + pattern.len()),
-            ]),
+            Some(at) => Variadic::from_iter([position(from + at + 1), position(from + at + pattern.len())]),
             None => Variadic::from_iter([Value::Nil]),
         });
     }

@@ -117,7 +117,10 @@ fn values_become_replies() {
         ("return {verbatim_string={format='txt',string='x'}}", "$1|x|"),
         ("return 1e20", ":-9223372036854775808|"),
         ("return {KEYS[1],KEYS[2],ARGV[1],#KEYS}", "*4|$2|k1|$2|k2|$2|a1|:2|"),
-        ("return print", "!ERR user_script:1: Script attempted to access nonexistent global variable 'print' script: sha, on @user_script:1."),
+        (
+            "return print",
+            "!ERR user_script:1: Script attempted to access nonexistent global variable 'print' script: sha, on @user_script:1.",
+        ),
     ];
     for (source, reply) in cases {
         assert_eq!(run(source), reply, "{source}");
@@ -170,7 +173,10 @@ fn errors_say_where() {
         ("setmetatable(_G, {})", "!ERR Attempt to modify a readonly table"),
         ("rawset(_G, 'a', 1)", "!ERR Attempt to modify a readonly table"),
         ("table.insert(string, 1)", "!ERR Attempt to modify a readonly table"),
-        ("return setmetatable({}, 1)", "!ERR user_script:1: bad argument #2 to 'setmetatable' (nil or table expected)"),
+        (
+            "return setmetatable({}, 1)",
+            "!ERR user_script:1: bad argument #2 to 'setmetatable' (nil or table expected)",
+        ),
         ("return unpack({}, 1, 1e8)", "!ERR user_script:1: too many results to unpack"),
         ("local function f() return f() + 1 end return f()", "!ERR user_script:1: stack overflow"),
         ("redis.log(1)", "!ERR redis.log() requires two arguments or more."),
@@ -191,9 +197,18 @@ fn caught_errors_are_strings_or_tables() {
         ("local _, e = pcall(error, {x=1}) return e.x", ":1|"),
         ("return redis.pcall('foo')", "-ERR no such thing|"),
         ("return redis.pcall('foo').err", "$17|ERR no such thing|"),
-        ("local _, e = xpcall(function() error('x') end, function(e) return 'h:' .. e end) return e", "$18|h:user_script:1: x|"),
-        ("local _, e = xpcall(function() redis.call('foo') end, function(e) return e.err end) return e", "$17|ERR no such thing|"),
-        ("local _, e = coroutine.resume(coroutine.create(function() redis.call('foo') end)) return e.err", "$17|ERR no such thing|"),
+        (
+            "local _, e = xpcall(function() error('x') end, function(e) return 'h:' .. e end) return e",
+            "$18|h:user_script:1: x|",
+        ),
+        (
+            "local _, e = xpcall(function() redis.call('foo') end, function(e) return e.err end) return e",
+            "$17|ERR no such thing|",
+        ),
+        (
+            "local _, e = coroutine.resume(coroutine.create(function() redis.call('foo') end)) return e.err",
+            "$17|ERR no such thing|",
+        ),
         ("local f, e = loadstring('x x') return e", "$36|[string \"x x\"]:1: '=' expected near 'x'|"),
         ("local f, e = loadstring('\\27Lua') return f == nil", ":1|"),
         ("return loadstring('return 7')()", ":7|"),
@@ -210,14 +225,20 @@ fn caught_errors_are_strings_or_tables() {
 
 #[test]
 fn nothing_leads_out_of_the_sandbox() {
-    for name in ["print", "dofile", "loadfile", "require", "package", "io", "debug", "newproxy", "module", "setfenv", "getfenv"] {
+    for name in [
+        "print", "dofile", "loadfile", "require", "package", "io", "debug", "newproxy", "module", "setfenv",
+        "getfenv",
+    ] {
         let reply = run(&format!("return {name}"));
         assert!(reply.contains("nonexistent global variable"), "{name}: {reply}");
     }
     assert_eq!(run("local n = {} for k in pairs(os) do n[#n+1] = k end return n"), "*1|$5|clock|");
     assert_eq!(run("return rawget(_G, 'redis') == redis"), ":1|");
     assert_eq!(run("for k, v in pairs(_G) do if k == 'redis' then return v == redis end end"), ":1|");
-    assert_eq!(run("local f, s = pairs(string) s.x = 1"), "!ERR user_script:1: Attempt to modify a readonly table script: sha, on @user_script:1.");
+    assert_eq!(
+        run("local f, s = pairs(string) s.x = 1"),
+        "!ERR user_script:1: Attempt to modify a readonly table script: sha, on @user_script:1."
+    );
     assert_eq!(run("return ('x'):rep(3)"), "$3|xxx|");
 }
 
@@ -230,15 +251,33 @@ fn nothing_passes_from_one_script_to_the_next() {
         Err(failure) => String::from_utf8_lossy(&failure.line).into_owned(),
     };
     let tricks = [
-        "leak = 1", "_G.leak = 1", "rawset(_G, 'leak', 1)", "string.leak = 1", "table.insert(_G, 1)",
-        "getmetatable('').leak = 1", "getmetatable(_G).leak = 1", "local m = getmetatable(string) m.leak = 1",
-        "pairs(_G)(_G).leak = 1", "math.randomseed(1)", "KEYS.leak = 1", "redis.setresp(3)", "collectgarbage('stop')",
-        "for k, v in pairs(redis) do redis[k] = nil end", "setmetatable(redis, nil)", "coroutine.wrap(function() leak = 1 end)()",
+        "leak = 1",
+        "_G.leak = 1",
+        "rawset(_G, 'leak', 1)",
+        "string.leak = 1",
+        "table.insert(_G, 1)",
+        "getmetatable('').leak = 1",
+        "getmetatable(_G).leak = 1",
+        "local m = getmetatable(string) m.leak = 1",
+        "pairs(_G)(_G).leak = 1",
+        "math.randomseed(1)",
+        "KEYS.leak = 1",
+        "redis.setresp(3)",
+        "collectgarbage('stop')",
+        "for k, v in pairs(redis) do redis[k] = nil end",
+        "setmetatable(redis, nil)",
+        "coroutine.wrap(function() leak = 1 end)()",
     ];
     for trick in tricks {
         run(trick);
         assert_eq!(run("return {tostring(rawget(_G,'leak')), tostring(string.leak), #KEYS, tostring(KEYS.leak), type(redis.call), tostring(_G[1])}").replace(|_: char| false, ""), "ERR user_script:1: Script attempted to access nonexistent global variable '1' script: sha, on @user_script:1.", "{trick}");
-        assert_eq!(run("return {tostring(rawget(_G,'leak')), tostring(string.leak), #KEYS, tostring(KEYS.leak), type(redis.call), tostring(('').leak)}"), "*6|$3|nil|$3|nil|:2|$3|nil|$8|function|$3|nil|", "{trick}");
+        assert_eq!(
+            run(
+                "return {tostring(rawget(_G,'leak')), tostring(string.leak), #KEYS, tostring(KEYS.leak), type(redis.call), tostring(('').leak)}"
+            ),
+            "*6|$3|nil|$3|nil|:2|$3|nil|$8|function|$3|nil|",
+            "{trick}"
+        );
         assert_eq!(run("return false"), "$-1|", "{trick}");
     }
 }
@@ -282,7 +321,11 @@ fn bombs_end_in_errors() {
 #[test]
 fn tables_that_contain_themselves_end() {
     let reply = run("local t = {} t[1] = t return t");
-    assert!(reply.starts_with("*1|*1|") && reply.ends_with("-ERR reached lua stack limit|"), "{}", reply.len());
+    assert!(
+        reply.starts_with("*1|*1|") && reply.ends_with("-ERR reached lua stack limit|"),
+        "{}",
+        reply.len()
+    );
     let reply = run("local t = {} for i = 1, 64 do t = {t, t} end return t");
     assert_eq!(reply, "-ERR the script's reply is too large|");
 }
@@ -315,7 +358,10 @@ fn a_stop_cannot_be_caught() {
         let failure = run_on(&mut engine, &mut host, source, Proto::Resp2).expect_err(source);
         assert_eq!(failure.stopped, !source.starts_with("goto_"), "{source}: {failure:?}");
         let line = String::from_utf8_lossy(&failure.line).into_owned();
-        assert!(!failure.stopped || line.starts_with("ERR killed") || line.starts_with("ERR stopped"), "{line}");
+        assert!(
+            !failure.stopped || line.starts_with("ERR killed") || line.starts_with("ERR stopped"),
+            "{line}"
+        );
         let after = run_on(&mut engine, &mut Puppet::default(), "return 5", Proto::Resp2);
         assert_eq!(after.as_deref(), Ok(":5|"), "after {source}");
     }
@@ -345,5 +391,8 @@ fn settings_reach_the_host() {
 fn random_numbers_follow_their_seed() {
     let seeded = "math.randomseed(1) return {tostring(math.random()), math.random(10), math.random(5, 8)}";
     assert_eq!(run(seeded), "*3|$17|0.041630344484761|:5|:8|");
-    assert_eq!(run("return math.random(2, 1)"), "!ERR user_script:1: bad argument #2 to 'random' (interval is empty) script: sha, on @user_script:1.");
+    assert_eq!(
+        run("return math.random(2, 1)"),
+        "!ERR user_script:1: bad argument #2 to 'random' (interval is empty) script: sha, on @user_script:1."
+    );
 }
