@@ -18,6 +18,7 @@ use crate::hub::clients::Clients;
 use crate::hub::cluster::Cluster;
 use crate::hub::events::Events;
 use crate::hub::notices;
+use crate::hub::tracking::Tracking;
 use crate::metrics::allocator;
 use crate::metrics::workers::WorkerStats;
 use crate::server::http::Http;
@@ -68,6 +69,7 @@ pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hu
     follow_changes(&store, &keyspace, &events);
     let pubsub = notices::connect(&store, &keyspace, &events, &clock);
     let commands = table::count();
+    let tracking = Tracking::new(keyspace.shards());
     Arc::new(Hub {
         config: store,
         keyspace,
@@ -85,6 +87,7 @@ pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hu
         blocked: Default::default(),
         running: Default::default(),
         script_stats: Arc::new(WorkerStats::new(commands)),
+        tracking,
         workers: (0..config.worker_count()).map(|_| Arc::new(WorkerStats::new(commands))).collect(),
         started_ms: clock.wall_ms(),
         run_id: (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect(),

@@ -89,6 +89,7 @@ fn sample(hub: &Hub, ledger: &Mutex<Ledger>, names: &Arc<[String]>) -> Sample {
         clients_max: config.maxclients,
         slowlog_len: hub.slowlog.entries() as u64,
         pubsub: pubsub(&hub.pubsub),
+        tracking: hub.tracking.totals(),
         cluster: hub.cluster.is_on().then(|| cluster(hub)),
     }
 }

@@ -14,7 +14,7 @@ use crate::command::spec::arg::Arg;
 use crate::command::spec::category::CONNECTION;
 use crate::command::spec::flags::{ADMIN, Flags, LOADING, NOSCRIPT, STALE};
 use crate::command::spec::{Group, Spec};
-use crate::command::table;
+use crate::command::{table, tracking};
 use crate::hub::blocked::Release;
 use crate::hub::clients::{Client, NO_COMMAND, PauseKind, flag};
 use crate::resp::args::Args;
@@ -22,7 +22,7 @@ use crate::resp::error::Error;
 use crate::resp::shape::Shape;
 
 /// Flags of the subcommands that concern the caller only.
-const OWN: Flags = NOSCRIPT | LOADING | STALE;
+pub(super) const OWN: Flags = NOSCRIPT | LOADING | STALE;
 /// Flags of the subcommands that concern others.
 const OTHERS: Flags = ADMIN | OWN;
 
@@ -226,52 +226,10 @@ const SUBCOMMANDS: &[Spec] = &[
         .args(&[Arg::string("capability").multiple()])
         .reply(Shape::Ok)
         .finish(),
-    Spec::new("tracking", tracking)
-        .arity(-3)
-        .flags(OWN)
-        .group(Group::Connection)
-        .since("6.0.0")
-        .complexity("O(1).")
-        .summary("Switches notices for client-side caching on or off; only off is supported.")
-        .args(&[
-            Arg::one_of("status", &[Arg::flag("on", "ON"), Arg::flag("off", "OFF")]),
-            Arg::integer("client-id").token("REDIRECT").optional(),
-            Arg::string("prefix").token("PREFIX").optional().multiple_token(),
-            Arg::flag("bcast", "BCAST").optional(),
-            Arg::flag("optin", "OPTIN").optional(),
-            Arg::flag("optout", "OPTOUT").optional(),
-            Arg::flag("noloop", "NOLOOP").optional(),
-        ])
-        .reply(Shape::Ok)
-        .finish(),
-    Spec::new("caching", caching)
-        .arity(3)
-        .flags(OWN)
-        .group(Group::Connection)
-        .since("6.0.0")
-        .complexity("O(1).")
-        .summary("Chooses whether the next command's keys are tracked; refused without tracking.")
-        .args(&[Arg::one_of("mode", &[Arg::flag("yes", "YES"), Arg::flag("no", "NO")])])
-        .reply(Shape::Ok)
-        .finish(),
-    Spec::new("trackinginfo", tracking_info)
-        .arity(2)
-        .flags(OWN)
-        .group(Group::Connection)
-        .since("6.2.0")
-        .complexity("O(1).")
-        .summary("Describes client-side caching on this connection.")
-        .reply(Shape::Map(&Shape::Bulk, &Shape::Any))
-        .finish(),
-    Spec::new("getredir", get_redir)
-        .arity(2)
-        .flags(OWN)
-        .group(Group::Connection)
-        .since("6.0.0")
-        .complexity("O(1).")
-        .summary("Tells which connection gets this one's notices for client-side caching; -1 for none.")
-        .reply(Shape::Integer)
-        .finish(),
+    tracking::TRACKING,
+    tracking::CACHING,
+    tracking::TRACKINGINFO,
+    tracking::GETREDIR,
     help_row("5.0.0", Group::Connection, CONNECTION),
 ];
 
@@ -359,7 +317,7 @@ fn describe(cx: &Cx<'_>, client: &Client, text: &mut String) {
     text.push_str(&format!(
         "id={} addr={} laddr={} fd={} name={} age={age_s} idle={idle_s} flags={} db={} sub={} psub={} ssub={} \
          multi={} watch={} qbuf={query} qbuf-free={query_free} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output} \
-         oll={frames} omem={outbox} tot-mem={total} events={events} cmd={command} user={} redir=-1 resp={} \
+         oll={frames} omem={outbox} tot-mem={total} events={events} cmd={command} user={} redir={} resp={} \
          lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}\n",
         client.id,
         client.peer,
@@ -374,6 +332,7 @@ fn describe(cx: &Cx<'_>, client: &Client, text: &mut String) {
         client.queued.load(Ordering::Relaxed),
         client.watched.load(Ordering::Relaxed),
         labels.user,
+        tracking::redirect_of(client),
         client.protocol.load(Ordering::Relaxed),
         labels.library,
         labels.library_version,
@@ -390,6 +349,9 @@ fn flag_letters(flags: u32) -> String {
         (flag::PUBSUB, 'P'),
         (flag::MULTI, 'x'),
         (flag::BLOCKED, 'b'),
+        (flag::TRACKING, 't'),
+        (flag::TRACKING_BROKEN, 'R'),
+        (flag::TRACKING_BCAST, 'B'),
         (flag::DIRTY_WATCH, 'd'),
         (flag::CLOSING, 'c'),
         (flag::UNIX, 'U'),
@@ -536,7 +498,7 @@ fn set_info(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 }
 
 /// ON or OFF.
-fn switch(arg: &[u8]) -> Result<bool, Error> {
+pub(super) fn switch(arg: &[u8]) -> Result<bool, Error> {
     match arg.to_ascii_lowercase().as_slice() {
         b"on" => Ok(true),
         b"off" => Ok(false),
@@ -609,45 +571,5 @@ fn unblock(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 
 fn capa(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     cx.reply.ok();
-    Ok(())
-}
-
-fn tracking(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
-    let on = switch(&args[2])?;
-    let mut at = 3;
-    while let Some(option) = args.get(at) {
-        at += match option.to_ascii_lowercase().as_slice() {
-            b"bcast" | b"optin" | b"optout" | b"noloop" => 1,
-            b"redirect" | b"prefix" if at + 1 < args.len() => 2,
-            _ => return Err(Error::Syntax),
-        };
-    }
-    if on {
-        return Err(Error::err("client-side caching is not supported: connect without CLIENT TRACKING"));
-    }
-    cx.reply.ok();
-    Ok(())
-}
-
-fn caching(_: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
-    Err(Error::err(
-        "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-    ))
-}
-
-fn tracking_info(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
-    cx.reply.map(3);
-    cx.reply.bulk_str("flags");
-    cx.reply.set(1);
-    cx.reply.bulk_str("off");
-    cx.reply.bulk_str("redirect");
-    cx.reply.integer(-1);
-    cx.reply.bulk_str("prefixes");
-    cx.reply.array(0);
-    Ok(())
-}
-
-fn get_redir(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
-    cx.reply.integer(-1);
     Ok(())
 }

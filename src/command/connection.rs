@@ -16,7 +16,7 @@ use crate::command::session::{Closing, ReplyMode};
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{ALLOW_BUSY, FAST, Flags, LOADING, NO_AUTH, NOSCRIPT, STALE};
 use crate::command::spec::{Group, Spec};
-use crate::command::txn;
+use crate::command::{tracking, txn};
 use crate::hub::clients::{Client, flag};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -291,6 +291,7 @@ fn quit(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
 
 fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     txn::discard(cx.hub, cx.session);
+    tracking::stop(cx);
     let client = &cx.session.client;
     cx.hub.clients.set_monitor(client, false);
     client.set(flag::NO_TOUCH | flag::NO_EVICT, false);

@@ -20,11 +20,13 @@ use crate::config::store::ConfigReader;
 use crate::hub::Hub;
 use crate::hub::blocked::AwaitedKey;
 use crate::hub::events::{Change, Class};
+use crate::hub::tracking::Invalid;
 use crate::metrics::workers::WorkerStats;
 use crate::resp::reply::Reply;
 use crate::store::db::{Db, Found};
 use crate::store::key::Key;
 use crate::store::keyspace::{Guard, Keyspace, OutOfMemory, Shard};
+use crate::store::noted::Noted;
 use crate::store::usage::Removals;
 
 /// What belongs to one worker thread: made once, lent to every command that runs on it.
@@ -65,6 +67,10 @@ pub struct WorkerState {
     pub changed_keys: VecDeque<AwaitedKey>,
     /// The one of them that is being looked after now.
     pub serving: Option<Box<[u8]>>,
+    /// Keys that clients have cached and that have changed, still to be told of.
+    pub invalid: Invalid,
+    /// Lent to whoever collects them; empty in between.
+    pub noted: Noted,
     /// Monotonic ns at which the last command ended (or the batch began).
     pub last_ns: u64,
 }
@@ -98,6 +104,8 @@ impl WorkerLocal {
             waits_at: None,
             changed_keys: VecDeque::new(),
             serving: None,
+            invalid: Invalid::default(),
+            noted: Noted::default(),
             last_ns: clock.mono_ns(),
             clock,
         };
@@ -315,15 +323,16 @@ impl<'a> Data<'a> {
 
     /// Takes the keys out that somebody waits for and that have changed, in the order in which they did, shard by shard.
     pub fn take_changed_keys(&mut self, into: &mut VecDeque<AwaitedKey>) {
-        self.each_locked(|shard| shard.take_changed_keys(into));
+        self.each_locked(|_, shard| shard.take_changed_keys(into));
     }
 
-    /// Calls `visit` with the shards that are locked, ascending.
-    pub(super) fn each_locked(&mut self, mut visit: impl FnMut(&mut Shard)) {
+    /// Calls `visit` with the shards that are locked, ascending, and their numbers.
+    #[inline]
+    pub(super) fn each_locked(&mut self, mut visit: impl FnMut(usize, &mut Shard)) {
         match &mut self.locked {
             Locked::None => {}
-            Locked::One(guard) => visit(guard),
-            Locked::Many(guards) => guards.iter_mut().for_each(|guard| visit(guard)),
+            Locked::One(guard) => visit(guard.number(), guard),
+            Locked::Many(guards) => guards.iter_mut().for_each(|guard| visit(guard.number(), guard)),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::command::sort;
 use crate::command::spec::Group;
 use crate::command::spec::flags::{ADMIN, NOSCRIPT, READONLY, SKIP_MONITOR, WRITE};
 use crate::command::table::{self, Entry};
-use crate::command::{gates, txn};
+use crate::command::{gates, tracking, txn};
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::hub::clients::{OutputLimit, PauseKind};
@@ -50,6 +50,16 @@ pub fn execute(
     reply: &mut Reply,
     args: Args<'_>,
 ) -> Progress {
+    let progress = run_for(worker, session, reply, args);
+    if session.caching.given {
+        tracking::end_announcement(session, args, progress);
+    }
+    progress
+}
+
+/// Runs one request and writes its reply, if its client wants one.
+#[inline]
+fn run_for(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, args: Args<'_>) -> Progress {
     if session.reply_mode == ReplyMode::On {
         let progress = answer(worker, session, reply, args);
         deliver(session, reply, progress);
@@ -189,15 +199,21 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
         }
         cx.worker.waits = cx.waits.take();
         cx.session.client.last_command.store(entry.id as u32, std::sync::atomic::Ordering::Relaxed);
+        if cx.hub.tracking.any() {
+            tracking::tell(&mut cx, false);
+        }
         return Progress::Waits;
     }
     finish(&mut cx, entry, args, began_ns, outcome);
     let Data { hits, misses, dirty, .. } = cx.data;
     count_keys(&cx.worker.stats, hits, misses, dirty);
+    if cx.hub.tracking.any() {
+        tracking::tell(&mut cx, true);
+    }
     Progress::Done
 }
 
-/// Tells of what happened to keys, and notes which of them somebody waits for. To be called before shards are unlocked.
+/// Tells of what happened to keys, and notes which of them somebody waits for or has cached. To be called before shards are unlocked.
 #[inline]
 pub fn hand_over_changes(cx: &mut Cx<'_>) {
     if cx.data.wanted != 0 {
@@ -206,6 +222,9 @@ pub fn hand_over_changes(cx: &mut Cx<'_>) {
     }
     if cx.hub.blocked.any() {
         cx.data.take_changed_keys(&mut cx.worker.changed_keys);
+    }
+    if cx.hub.tracking.any() {
+        tracking::collect(cx);
     }
 }
 
@@ -319,7 +338,11 @@ fn keeps_due(hub: &Hub, entry: &Entry, now_ms: u64) -> bool {
 
 #[inline]
 fn call(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>) -> Result<(), Error> {
-    (entry.handler)(cx, args)
+    let outcome = (entry.handler)(cx, args);
+    if cx.session.caching.on && entry.spec.has(READONLY) {
+        tracking::remember(cx, entry, args);
+    }
+    outcome
 }
 
 /// Shows a command to those who monitor.
@@ -395,6 +418,7 @@ pub fn lock_mask(data: &Data<'_>, entry: &Entry, args: Args<'_>, held: bool) -> 
     let walks = spec.has(WRITE) || (held && spec.has(READONLY));
     // INFO, CLUSTER and their like look at every shard, which must not be locked out of order.
     let looks_around = held && matches!(spec.group, Group::Server | Group::Cluster);
+    let looks_around = looks_around || held && tracking::arms(entry);
     if looks_around || walks && !spec.has(NOSCRIPT) { data.all_shards() } else { 0 }
 }
 

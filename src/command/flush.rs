@@ -75,6 +75,7 @@ fn flush(cx: &mut Cx<'_>, args: Args<'_>, numbers: std::ops::Range<usize>) -> Re
     };
     let mut taken = Vec::new();
     cx.data.each_shard(|_, shard| taken.extend(numbers.clone().filter_map(|number| shard.take(number))));
+    forget_caches(cx);
     cx.data.dirty += taken.iter().map(|db| db.entries() as u64).sum::<u64>();
     // Nothing is dropped while a transaction holds the locks.
     if !lazily && !cx.data.held {
@@ -86,6 +87,13 @@ fn flush(cx: &mut Cx<'_>, args: Args<'_>, numbers: std::ops::Range<usize>) -> Re
     }
     cx.reply.ok();
     Ok(())
+}
+
+/// Clients that cache are to forget everything: they know keys by name alone, whatever the database.
+fn forget_caches(cx: &mut Cx<'_>) {
+    if cx.hub.tracking.any() {
+        cx.worker.invalid.everything();
+    }
 }
 
 fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
@@ -102,6 +110,7 @@ fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     if first != second {
         let now_ms = cx.now_ms;
         cx.data.each_shard(|_, shard| shard.swap(first as usize, second as usize, now_ms));
+        forget_caches(cx);
     }
     cx.data.dirty += 1;
     cx.reply.ok();

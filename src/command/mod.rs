@@ -46,5 +46,6 @@ pub mod spec;
 pub mod stream;
 pub mod strings;
 pub mod table;
+pub mod tracking;
 pub mod txn;
 pub mod typed;

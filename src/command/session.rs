@@ -56,6 +56,42 @@ pub struct WatchedKey {
     pub was_there: bool,
 }
 
+/// Which keys CLIENT TRACKING remembers in default mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CachingMode {
+    /// All that are read.
+    #[default]
+    All,
+    /// Those of commands that CLIENT CACHING YES announces.
+    OptIn,
+    /// All but those of commands that CLIENT CACHING NO announces.
+    OptOut,
+}
+
+/// What CLIENT TRACKING and CLIENT CACHING have chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Caching {
+    /// The client tracks in default mode: what it reads is remembered.
+    pub on: bool,
+    /// Which of it.
+    pub mode: CachingMode,
+    /// CLIENT CACHING was given, for the next command or transaction.
+    pub given: bool,
+    /// The client's number in `hub::tracking`.
+    pub number: u32,
+}
+
+impl Caching {
+    /// Whether the present command's keys are remembered, given that the client tracks in default mode.
+    pub fn applies(&self) -> bool {
+        match self.mode {
+            CachingMode::All => true,
+            CachingMode::OptIn => self.given,
+            CachingMode::OptOut => !self.given,
+        }
+    }
+}
+
 /// One connection's state; owned by its task.
 pub struct Session {
     /// What others see of this connection.
@@ -94,6 +130,8 @@ pub struct Session {
     pub pushed: Option<Box<Reply>>,
     /// Raised by whoever changes a watched key.
     pub watch_flag: Arc<AtomicBool>,
+    /// Which of the keys that it reads its client may keep.
+    pub caching: Caching,
 }
 
 impl Session {
@@ -118,6 +156,7 @@ impl Session {
             subscriptions: Subscriptions::default(),
             pushed: None,
             watch_flag: Arc::new(AtomicBool::new(false)),
+            caching: Caching::default(),
         }
     }
 
@@ -136,4 +175,5 @@ impl Session {
 pub fn end(hub: &Hub, session: &mut Session) {
     txn::discard(hub, session);
     pubsub::leave_all(hub, session);
+    hub.tracking.leave(&session.client);
 }

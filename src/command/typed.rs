@@ -129,7 +129,7 @@ impl Data<'_> {
             return std::mem::take(&mut self.changes);
         }
         let mut told = Vec::new();
-        self.each_locked(|shard| told.extend(shard.take_told()));
+        self.each_locked(|_, shard| told.extend(shard.take_told()));
         let mut all: Vec<Change> =
             told.into_iter().map(Change::from).filter(|change| self.wants(change)).collect();
         all.append(&mut self.changes);

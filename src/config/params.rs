@@ -148,6 +148,9 @@ parameters! {
         ).mutable().many();
         /// Unsent replies above which a client's further requests wait until it has read; 0 for no bound.
         client_output_pause: u64 = Param::memory("client-output-pause", 0, SIZE_MAX, "1mb").mutable();
+        /// Keys of which it is remembered which clients have them in their caches; beyond that the oldest are
+        /// forgotten, and their clients told to drop them. 0 for no bound.
+        tracking_table_max_keys: u64 = Param::integer("tracking-table-max-keys", 0, i64::MAX, "1000000").mutable();
     }
     "Cluster" {
         /// Whether this server is a member of a cluster; it is, too, if `cluster-seeds` names anybody.
@@ -233,9 +236,6 @@ parameters! {
         active_expire_effort: u64 = Param::integer("active-expire-effort", 1, 10, "1").mutable().ineffective();
         /// No effect: background work comes as often as there is some, in bounded slices.
         hz: u64 = Param::integer("hz", 1, 500, "10").mutable().ineffective();
-        /// No effect yet: there is no client-side caching.
-        tracking_table_max_keys: u64 =
-            Param::integer("tracking-table-max-keys", 0, i64::MAX, "1000000").mutable().ineffective();
         /// Which keyspace events are published: `K` by key, `E` by event, then classes out of `g$lshzxetdmn` or `A`.
         /// While nobody is subscribed to them they cost nothing.
         notify_keyspace_events: KeyspaceEvents = Param::plain("notify-keyspace-events", "").mutable();

@@ -45,6 +45,14 @@ pub mod flag {
     pub const PUBSUB: u32 = 1 << 8;
     /// Connected to the gateway.
     pub const GATEWAY: u32 = 1 << 9;
+    /// It keeps a cache and is told when keys change (`CLIENT TRACKING`).
+    pub const TRACKING: u32 = 1 << 10;
+    /// The client to which these notices are redirected is gone.
+    pub const TRACKING_BROKEN: u32 = 1 << 11;
+    /// It is told of all keys under its prefixes.
+    pub const TRACKING_BCAST: u32 = 1 << 12;
+    /// It is not told of what it changes itself.
+    pub const TRACKING_NOLOOP: u32 = 1 << 13;
 }
 
 /// Bits of [`Client::take_signals`]: why the owning task was woken.
@@ -121,6 +129,10 @@ pub struct Client {
     pub watched: AtomicU32,
     /// Channels, patterns and shard channels subscribed.
     pub subscriptions: [AtomicU32; 3],
+    /// Who gets its notices of changed keys instead of itself; 0 for nobody.
+    pub redirect: AtomicU64,
+    /// Its number in `hub::tracking`; 0 as long as it has none.
+    pub follower: AtomicU32,
     /// Row of the command table executed last, or [`NO_COMMAND`].
     pub last_command: AtomicU32,
     /// Bytes received and not yet executed.
@@ -157,6 +169,8 @@ impl Client {
             queued: AtomicI32::new(-1),
             watched: AtomicU32::new(0),
             subscriptions: Default::default(),
+            redirect: AtomicU64::new(0),
+            follower: AtomicU32::new(0),
             last_command: AtomicU32::new(NO_COMMAND),
             query_bytes: AtomicUsize::new(0),
             query_free_bytes: AtomicUsize::new(0),
@@ -265,7 +279,8 @@ impl Client {
         self.push_with(|protocol| message.frame(protocol), limit, now_ms)
     }
 
-    fn push_with(&self, frame: impl FnOnce(u8) -> Bytes, limit: OutputLimit, now_ms: u64) -> Pushed {
+    /// The same for a frame that is made once the protocol is known, and for as long as it holds; an empty one is none.
+    pub fn push_with(&self, frame: impl FnOnce(u8) -> Bytes, limit: OutputLimit, now_ms: u64) -> Pushed {
         if self.is_killed() {
             return Pushed::Gone;
         }

@@ -17,15 +17,17 @@ pub mod pubsub;
 pub mod rates;
 pub mod running;
 pub mod slowlog;
+pub mod tracking;
 
 use std::sync::Arc;
 
 use crate::base::clock::Clock;
+use crate::base::slot::Slot;
 use crate::config::store::ConfigStore;
 use crate::metrics::workers::WorkerStats;
 use crate::store::keyspace::Keyspace;
 
-/// Handles to everything that connections share; no logic of its own.
+/// Handles to everything that connections share; no logic of its own but what brings two of them together.
 pub struct Hub {
     /// Parameters.
     pub config: Arc<ConfigStore>,
@@ -45,6 +47,8 @@ pub struct Hub {
     pub pubsub: Arc<pubsub::PubSub>,
     /// Who hears of what happens to keys.
     pub events: Arc<events::Events>,
+    /// Which clients have which keys in their caches.
+    pub tracking: tracking::Tracking,
     /// Error replies by code.
     pub errors: errors::ErrorCounts,
     /// What CONFIG RESETSTAT forgets.
@@ -73,5 +77,44 @@ impl Hub {
     /// The counters of every thread that runs commands.
     pub fn stats(&self) -> impl Iterator<Item = &WorkerStats> {
         self.workers.iter().chain([&self.script_stats]).map(Arc::as_ref)
+    }
+
+    /// A worker's share of what client-side caching needs from time to time; `worker` is its number and how many there
+    /// are. Nearly nothing while nobody caches. No lock may be held.
+    pub fn look_after_caches(&self, worker: (usize, usize), now_ms: u64) {
+        if !self.tracking.is_awake() {
+            return;
+        }
+        let max_keys = self.config.load().tracking_table_max_keys;
+        let mut invalid = tracking::Invalid::default();
+        self.tracking.collect_left_over(&self.keyspace, &mut invalid);
+        self.tracking.tidy(
+            &self.keyspace,
+            worker,
+            usize::try_from(max_keys).unwrap_or(usize::MAX),
+            &mut invalid,
+        );
+        self.with_audience(now_ms, |audience| self.tracking.tell(&mut invalid, None, audience));
+    }
+
+    /// Clients that cache are to forget the keys of slots that are not served here any more, once no command is inside
+    /// them. No shard's lock may be held.
+    pub fn lose_cached(&self, is_lost: impl Fn(Slot) -> bool) {
+        self.with_audience(self.clock.wall_ms(), |audience| self.tracking.lose(is_lost, audience));
+    }
+
+    /// Clients that cache are to forget everything: what changes from now on may not be heard of here.
+    pub fn lose_all_cached(&self) {
+        if self.tracking.any() {
+            let mut invalid = tracking::Invalid::default();
+            invalid.everything();
+            let now_ms = self.clock.wall_ms();
+            self.with_audience(now_ms, |audience| self.tracking.tell(&mut invalid, None, audience));
+        }
+    }
+
+    fn with_audience(&self, now_ms: u64, run: impl FnOnce(&mut tracking::Audience<'_>)) {
+        let limits = self.config.load().client_output_buffer_limit;
+        run(&mut tracking::Audience { clients: &self.clients, limits, now_ms, own: None });
     }
 }

@@ -86,6 +86,11 @@ catalog! {
         "Time that a worker spent on requests; its rate is the worker's load, from 0 to 1.";
     WORKER_COMMANDS = Counter "larder_worker_commands_total" ["worker"] "Commands that a worker executed.";
     WORKER_CONNECTIONS = Gauge "larder_worker_connections" ["worker"] "Connections that a worker serves.";
+    TRACKING_CLIENTS = Gauge "larder_tracking_clients" [] "Clients that are told when keys change (CLIENT TRACKING).";
+    TRACKING_KEYS = Gauge "larder_tracking_keys" [] "Keys of which it is remembered which clients have read them.";
+    TRACKING_ITEMS = Gauge "larder_tracking_items" [] "Clients that have read a tracked key, summed over these keys.";
+    TRACKING_PREFIXES = Gauge "larder_tracking_prefixes" [] "Prefixes that clients in broadcasting mode want to hear of.";
+    TRACKING_BYTES = Gauge "larder_tracking_bytes" [] "Memory of the table of tracked keys, beside maxmemory.";
     SLOWLOG_LENGTH = Gauge "larder_slowlog_length" [] "Entries in the slow log.";
     PUBSUB_NAMES = Gauge "larder_pubsub_names" ["kind"]
         "Names that somebody is subscribed to: of channels (channel), patterns (pattern) or shard channels (shard).";

@@ -50,6 +50,21 @@ impl WorkerSample {
     }
 }
 
+/// Client-side caching at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrackingSample {
+    /// Clients that track.
+    pub clients: u64,
+    /// Keys in the table.
+    pub keys: u64,
+    /// Readers of keys in the table.
+    pub items: u64,
+    /// Prefixes that are broadcast.
+    pub prefixes: u64,
+    /// Bytes of the table.
+    pub bytes: u64,
+}
+
 /// The whole server at one moment: all that the page shows.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
@@ -83,6 +98,8 @@ pub struct Sample {
     pub slowlog_len: u64,
     /// Publish and subscribe.
     pub pubsub: PubSubSample,
+    /// Client-side caching.
+    pub tracking: TrackingSample,
     /// The cluster, if the server is a member of one.
     pub cluster: Option<ClusterSample>,
 }
@@ -258,6 +275,15 @@ impl Exporter {
         self.gauge(&catalog::MEMORY_RESIDENT, &[], sample.memory_resident_bytes as f64);
         self.gauge(&catalog::CLIENTS_LIMIT, &[], sample.clients_max as f64);
         self.gauge(&catalog::SLOWLOG_LENGTH, &[], sample.slowlog_len as f64);
+        for (metric, number) in [
+            (&catalog::TRACKING_CLIENTS, sample.tracking.clients),
+            (&catalog::TRACKING_KEYS, sample.tracking.keys),
+            (&catalog::TRACKING_ITEMS, sample.tracking.items),
+            (&catalog::TRACKING_PREFIXES, sample.tracking.prefixes),
+            (&catalog::TRACKING_BYTES, sample.tracking.bytes),
+        ] {
+            self.gauge(metric, &[], number as f64);
+        }
     }
 
     fn set_traffic(&self, totals: &Totals) {

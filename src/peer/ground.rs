@@ -92,6 +92,9 @@ impl Ground {
         self.withdraw(&lost);
         // What is left in them is nobody's: DBSIZE and SCAN must not show it until it is gone.
         lost.iter().for_each(|slot| self.hub.keyspace.hide_slot(slot));
+        if !lost.is_empty() {
+            self.hub.lose_cached(|slot| lost.contains(slot));
+        }
         self.hub.cluster.routes.set_holding(!state.held.is_empty());
         self.hub.cluster.routes.show(Arc::clone(&view));
         state.view = view;

@@ -110,8 +110,9 @@ pub async fn show(node: Arc<Node>) {
                 }
                 Phase::Unleased => {
                     count(&node.hub().cluster.counters.leases_expired);
-                    // Another node may own the slots by now, and who listens here would hear nothing.
+                    // Another node may own the slots by now, and who listens here would hear nothing of what happens there.
                     node.ground().end_shards(&SlotSet::all());
+                    node.hub().lose_all_cached();
                     tracing::warn!(
                         "the lease ran out; no data command is answered until there is a new one{why}"
                     );

@@ -205,6 +205,7 @@ async fn tick(post: Rc<Post>) {
         if post.hub.keyspace.has_told() {
             post.hub.events.publish_told(&post.hub.keyspace);
         }
+        post.hub.look_after_caches((post.index, post.hub.workers.len()), now_ms);
         let took_ns = post.hub.clock.mono_ns().saturating_sub(began_ns);
         let threshold_ms = post.hub.config.load().latency_monitor_threshold;
         post.hub.latency.note("expire-cycle", threshold_ms, took_ns, now_ms);

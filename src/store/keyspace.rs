@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 use super::db::Db;
 use super::index::Hashed;
 use super::key::Layout;
+use super::noted::{LeftOver, Noted};
 use super::object::{BACKGROUND_DROP_BYTES, Object};
 use super::policy::Policy;
 use super::told::ToldKeys;
@@ -59,8 +60,10 @@ pub struct Shard {
     removals: Removals,
     /// Whether its databases note what is to be told ([`super::told`]).
     pub(super) tells: bool,
+    /// Whether its databases note the keys that change ([`super::noted`]).
+    pub(super) notes: bool,
     /// One bit a database that was handed out to be changed since the lock was taken.
-    touched: u16,
+    pub(super) touched: u16,
     /// Change of what is held that was not published yet.
     pending: Used,
 }
@@ -76,6 +79,7 @@ impl Shard {
             rng: Rng::seeded(seed),
             removals: Removals::default(),
             tells: false,
+            notes: false,
             touched: 0,
             pending: Used::default(),
         }
@@ -84,12 +88,15 @@ impl Shard {
     /// A database's part in this shard, made when it is first asked for.
     #[inline]
     pub fn db(&mut self, number: usize) -> &mut Db {
-        let Self { dbs, layout, policy, touched, tells, .. } = self;
+        let Self { dbs, layout, policy, touched, tells, notes, .. } = self;
         *touched |= 1 << number;
         dbs[number].get_or_insert_with(|| {
             let mut db = Box::new(Db::new(layout.clone(), *policy));
             if *tells {
                 db.set_telling(true);
+            }
+            if *notes {
+                db.set_noting(true);
             }
             db
         })
@@ -259,6 +266,7 @@ pub struct Keyspace {
     /// Bits of shards in which somebody is at work between two holds of their locks ([`Keyspace::reserve`]).
     reserved: AtomicU64,
     pub(super) told: ToldKeys,
+    pub(super) left_over: LeftOver,
 }
 
 /// There is no room and nothing may be evicted.
@@ -293,6 +301,7 @@ impl Keyspace {
             drops_pending,
             reserved: AtomicU64::new(0),
             told: ToldKeys::default(),
+            left_over: LeftOver::default(),
         };
         for number in 0..keyspace.shards() {
             keyspace.lock(number).begin(0);
@@ -636,10 +645,10 @@ impl std::ops::DerefMut for Guard<'_> {
 impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
-        let changed = self.exact || self.is_changed();
-        self.touched = 0;
-        if changed {
+        if self.exact || self.is_changed() {
             self.release_changed();
+        } else {
+            self.touched = 0;
         }
     }
 }
@@ -653,6 +662,12 @@ impl Guard<'_> {
             let told = self.take_told();
             self.keyspace.told.keep(told);
         }
+        if self.notes {
+            let mut noted = Noted::default();
+            self.take_noted(&mut noted);
+            self.keyspace.left_over.keep(&mut noted);
+        }
+        self.touched = 0;
         self.keyspace.publish(self.cell, delta, self.exact);
         self.shard = None;
         for object in garbage {

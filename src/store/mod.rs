@@ -14,7 +14,7 @@
 //! ghost     fingerprints of what was evicted
 //! watch     who is told of a change; hidden slots            feed     keys that changed in slots on the move
 //! departure slots that leave for another node                arrival  slots that come from one
-//! told      keys that were made, expired or evicted
+//! told      keys that were made, expired or evicted         noted    names of all keys that changed
 //! carry     an entry as it travels                        typed    values of all types in a database
 //! value     the types themselves                       patch    changes within a string that keep its length
 //! ```
@@ -39,6 +39,7 @@ pub mod keyspace;
 mod model;
 #[cfg(test)]
 mod moving;
+pub mod noted;
 pub mod object;
 mod patch;
 pub mod policy;

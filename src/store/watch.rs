@@ -1,7 +1,8 @@
 //! Who is told when a key of a database changes, and which of its slots are not shown.
 //!
-//! Transactions watch keys; blocked clients wait for them; movers of slots keep feeds of what changed in them ([`super::feed`]); slots that arrive from
-//! another node are hidden until they are owned. All of it hangs on one pointer in [`Db`], which is null while there is
+//! Transactions watch keys; blocked clients wait for them; what clients have cached is kept track of by the names of all
+//! keys that change ([`super::noted`]); movers of slots keep feeds of what changed in them ([`super::feed`]); slots that
+//! arrive from another node are hidden until they are owned. All of it hangs on one pointer in [`Db`], which is null while there is
 //! nothing of the kind: a change then costs one test.
 //!
 //! A hidden slot's entries are neither counted nor listed nor chosen at random ([`Db::entries`], [`Db::walk`] and the
@@ -17,6 +18,7 @@ use ahash::RandomState;
 
 use super::db::Db;
 use super::feed::{Changes, FEEDS_MAX, Feed, FeedId};
+use super::noted::Noted;
 use super::told::{Telling, Told};
 
 /// In a slot's byte: it is hidden. The bits below are its feed's number plus one.
@@ -60,6 +62,9 @@ pub(super) struct Attention {
     tells: bool,
     told: Vec<Telling>,
     cause: Option<Told>,
+    /// Whether keys that change are noted; those that did.
+    notes: bool,
+    noted: Noted,
     /// One byte a slot, see [`HIDDEN`]; empty while there is neither feed nor hidden slot.
     roles: Vec<u8>,
     feeds: [Option<Box<Feed>>; FEEDS_MAX],
@@ -74,6 +79,7 @@ pub(super) struct Attention {
 impl Attention {
     fn is_idle(&self) -> bool {
         !self.tells
+            && !self.notes
             && self.watched.is_empty()
             && self.awaited.is_empty()
             && self.hidden.is_empty()
@@ -101,7 +107,11 @@ impl Attention {
         if let Some(flags) = self.watched.get(key) {
             flags.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
         }
-        self.note_apart(slot, key, before, after)
+        let noted = self.notes && self.role(slot) & HIDDEN == 0;
+        if noted {
+            self.noted.push(key, self.cause.is_some());
+        }
+        noted | self.note_apart(slot, key, before, after)
     }
 
     /// The same, but for who watches the key.
@@ -111,7 +121,8 @@ impl Attention {
         {
             self.changed.push(key.into());
         }
-        let told = self.tells && self.tell(key, before, after);
+        let cause = self.cause.take();
+        let told = self.tells && self.tell(cause, key, before, after);
         let role = self.role(slot);
         if role & HIDDEN != 0
             && let Some(due) = self.hidden.get_mut(&slot)
@@ -131,8 +142,7 @@ impl Attention {
     }
 
     /// Notes what is to be told of a change; whether anything is.
-    fn tell(&mut self, key: &[u8], before: State, after: State) -> bool {
-        let cause = self.cause.take();
+    fn tell(&mut self, cause: Option<Told>, key: &[u8], before: State, after: State) -> bool {
         let told = match (before, after) {
             (State::Absent, State::Absent) => None,
             (State::Absent, _) => Some(Told::New),
@@ -201,6 +211,24 @@ impl Db {
         attention.tells = on;
         attention.told.clear();
         self.relax();
+    }
+
+    /// Has keys that change noted from now on, or no longer.
+    pub(super) fn set_noting(&mut self, on: bool) {
+        let attention = self.attention();
+        attention.notes = on;
+        attention.noted = Noted::default();
+        self.relax();
+    }
+
+    /// Adds the keys to `into` that changed since they were last taken.
+    #[inline]
+    pub(super) fn take_noted(&mut self, into: &mut Noted) {
+        if let Some(attention) = &mut self.attention
+            && !attention.noted.is_empty()
+        {
+            into.append(&mut attention.noted);
+        }
     }
 
     /// Says why the entry goes that is removed next.

@@ -24,4 +24,5 @@ mod streams;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
+mod tracking;
 mod transactions;

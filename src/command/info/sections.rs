@@ -66,7 +66,7 @@ pub(super) fn clients(text: &mut Text, facts: &mut Facts<'_, '_>) {
     );
     text.field("client_recent_max_output_buffer", largest(|client| client.unsent_bytes() as usize));
     text.field("blocked_clients", hub.clients.blocked());
-    text.field("tracking_clients", 0);
+    text.field("tracking_clients", hub.tracking.totals().clients);
     text.field("pubsub_clients", list.iter().filter(|client| client.has(flag::PUBSUB)).count());
     let watching = |client: &Client| client.watched.load(Ordering::Relaxed) > 0;
     text.field("watching_clients", list.iter().filter(|client| watching(client)).count());
@@ -204,9 +204,10 @@ pub(super) fn stats(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("total_forks", 0);
     text.field("migrate_cached_sockets", 0);
     text.field("slave_expires_tracked_keys", 0);
-    text.field("tracking_total_keys", 0);
-    text.field("tracking_total_items", 0);
-    text.field("tracking_total_prefixes", 0);
+    let tracked = hub.tracking.totals();
+    text.field("tracking_total_keys", tracked.keys);
+    text.field("tracking_total_items", tracked.items);
+    text.field("tracking_total_prefixes", tracked.prefixes);
     text.field("unexpected_error_replies", 0);
     text.field("total_error_replies", recent.error_replies);
     text.field("total_reads_processed", recent.reads_processed);
