@@ -92,8 +92,8 @@ impl<'a> Pace<'a> {
     /// The script was killed.
     pub fn before(&mut self, cx: &mut Cx<'_>, writes: bool) -> Result<(), Stop> {
         if writes && !self.wrote {
-            if let Some(run) = &self.run {
-                run.note_write().map_err(|()| Stop::Killed)?;
+            if self.run.as_ref().is_some_and(|run| !run.note_write()) {
+                return Err(Stop::Killed);
             }
             self.wrote = true;
         }
@@ -159,10 +159,9 @@ impl<'a> Pace<'a> {
         self.run.get_or_insert_with(|| {
             let command = self.args.iter().map(Box::from).collect();
             let run = Run::new(self.kind, self.name.to_owned(), command, self.began_ns);
-            if self.wrote {
-                // Nobody can have killed what nobody knew.
-                let _ = run.note_write();
-            }
+            // Nobody can have killed yet what nobody knew.
+            let may_go_on = !self.wrote || run.note_write();
+            debug_assert!(may_go_on);
             cx.hub.running.enter(&run);
             run
         })

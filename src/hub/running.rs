@@ -59,14 +59,12 @@ impl Run {
         })
     }
 
-    /// Notes that it has changed data: from here on it must not be killed.
-    ///
-    /// # Errors
-    /// It was killed before.
-    pub fn note_write(&self) -> Result<(), ()> {
+    /// Notes that it is about to change data, from where on it must not be killed; false if it was killed before.
+    #[must_use]
+    pub fn note_write(&self) -> bool {
         // Whoever kills looks at this in the same order: one of the two sees the other.
         self.wrote.store(true, Ordering::SeqCst);
-        if self.is_killed() { Err(()) } else { Ok(()) }
+        !self.is_killed()
     }
 
     /// Whether it is to end.
@@ -225,8 +223,8 @@ mod tests {
         assert_eq!(running.kill(Kind::Function), Err(Error::BusyScript));
         assert_eq!(running.kill(Kind::Script), Ok(()));
         assert!(first.is_killed() && !second.is_killed(), "the one that has run for longest");
-        assert!(first.note_write().is_err());
-        assert!(second.note_write().is_ok());
+        assert!(!first.note_write());
+        assert!(second.note_write());
         running.note_late(&second);
         assert_eq!(running.kill(Kind::Script), Err(Error::Unkillable), "the late one is meant");
     }
