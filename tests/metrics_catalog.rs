@@ -4,7 +4,8 @@ mod support;
 
 use larder::metrics::catalog::METRICS;
 use larder::metrics::exporter::{
-    ClusterCounts, ClusterSample, DatabaseSample, Exporter, PubSubSample, Sample, WorkerSample,
+    ClusterCounts, ClusterSample, DatabaseSample, Exporter, PubSubSample, Sample, TrackingSample,
+    WorkerSample,
 };
 use larder::metrics::process::CpuSeconds;
 use larder::metrics::workers::{Totals, WorkerStats};
@@ -43,6 +44,7 @@ fn sample() -> Sample {
         cpu: CpuSeconds { user: 1.5, system: 0.25 },
         clients_max: 10_000,
         slowlog_len: 5,
+        tracking: TrackingSample { clients: 31, keys: 32, items: 33, prefixes: 34, bytes: 35 },
         pubsub: PubSubSample { names: [3, 2, 1], clients: 4, published: 9, delivered: 21, dropped: 8 },
         cluster: Some(ClusterSample {
             members: 3,
@@ -119,6 +121,9 @@ fn numbers_arrive() {
         ("larder_uptime_seconds", 12.5),
         ("larder_ready", 1.0),
         ("larder_cpu_seconds_total{mode=\"system\"}", 0.25),
+        ("larder_tracking_clients", 31.0),
+        ("larder_tracking_items", 33.0),
+        ("larder_tracking_bytes", 35.0),
         ("larder_pubsub_names{kind=\"pattern\"}", 2.0),
         ("larder_pubsub_clients", 4.0),
         ("larder_pubsub_published_messages_total", 9.0),

@@ -93,7 +93,7 @@ impl Node {
         let text: String = slices[..filled].iter().map(|slice| String::from_utf8_lossy(slice)).collect();
         match progress {
             Progress::Done => Some(text),
-            Progress::Held | Progress::Away | Progress::Waits => {
+            Progress::Held | Progress::Away | Progress::Waits | Progress::Apart => {
                 assert!(text.is_empty(), "a held command has no reply, not {text}");
                 None
             }

@@ -89,10 +89,13 @@ fn flush(cx: &mut Cx<'_>, args: Args<'_>, numbers: std::ops::Range<usize>) -> Re
     Ok(())
 }
 
-/// Clients that cache are to forget everything: they know keys by name alone, whatever the database.
+/// Clients that cache are to forget everything: they know keys by name alone, whatever the database. To be called under
+/// all shards' locks: where nobody tracks now, nobody can have read anything since that table was of use.
 fn forget_caches(cx: &mut Cx<'_>) {
     if cx.hub.tracking.any() {
         cx.worker.invalid.everything();
+    } else {
+        cx.hub.tracking.clear();
     }
 }
 

@@ -401,9 +401,7 @@ impl Tracking {
     /// Every client is to forget everything; so does the table. In this order: what a client reads in between is told
     /// once too often, not once too seldom.
     fn tell_all(&self, teller: &mut Teller<'_, '_>) {
-        for (number, part) in self.parts.iter().enumerate() {
-            self.clear(number, &mut part.table.lock());
-        }
+        self.clear();
         let mut followers: Vec<Arc<Client>> = self.followers.read().values().map(Arc::clone).collect();
         followers.sort_unstable_by_key(|client| client.id);
         for client in followers.iter().filter(|client| client.has(flag::TRACKING)) {
@@ -411,7 +409,16 @@ impl Tracking {
         }
     }
 
-    fn clear(&self, number: usize, table: &mut Table) {
+    /// Forgets which keys were read, and tells nobody.
+    pub fn clear(&self) {
+        if self.keys.load(Ordering::Relaxed) != 0 {
+            for (number, part) in self.parts.iter().enumerate() {
+                self.clear_part(number, &mut part.table.lock());
+            }
+        }
+    }
+
+    fn clear_part(&self, number: usize, table: &mut Table) {
         self.count(Delta { keys: -(table.keys() as isize), items: -(table.items() as isize) });
         let chunks = table.take_all();
         self.publish_oldest(number, table);
@@ -525,7 +532,7 @@ impl Tracking {
             }
             shard.set_noting(false);
             if let Some(part) = self.parts.get(number) {
-                self.clear(number, &mut part.table.lock());
+                self.clear_part(number, &mut part.table.lock());
             }
         }
         self.disarmed.store(armed, Ordering::SeqCst);
