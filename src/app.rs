@@ -67,7 +67,7 @@ pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hu
     let events = Arc::new(Events::default());
     events.ask_for(&keyspace, config.notify_keyspace_events);
     follow_changes(&store, &keyspace, &events);
-    let pubsub = notices::connect(&store, &keyspace, &events, &clock);
+    let pubsub = notices::connect(&store, &keyspace, &events, &clock, config.worker_count());
     let commands = table::count();
     let tracking = Tracking::new(keyspace.shards());
     Arc::new(Hub {

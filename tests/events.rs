@@ -104,6 +104,33 @@ fn keys_that_are_evicted_are_told() {
 }
 
 #[test]
+fn nothing_is_noted_while_nobody_is_subscribed_to_events() {
+    let config =
+        Config { notify_keyspace_events: KeyspaceEvents(KeyspaceEvents::ALL | 3), ..Config::default() };
+    let mut alone = Alone::new(config);
+    let hub = Arc::clone(&alone.hub);
+    let mut run = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert!(!alone.run(&OwnedArgs::from_slices(&words)), "{line}");
+        hub.events.wanted() != 0
+    };
+    for (line, is_heard) in [
+        ("SET k v", false),
+        ("SUBSCRIBE news __keyspace", false),
+        ("PSUBSCRIBE news* user:?", false),
+        ("SSUBSCRIBE __keyspace@0__:k", false),
+        ("SUBSCRIBE __keyspace@0__:k", true),
+        ("PSUBSCRIBE __key*", true),
+        ("UNSUBSCRIBE __keyspace@0__:k", true),
+        ("PUNSUBSCRIBE", false),
+        ("PSUBSCRIBE *", true),
+        ("RESET", false),
+    ] {
+        assert_eq!(run(line), is_heard, "{line}");
+    }
+}
+
+#[test]
 fn nothing_is_noted_while_nothing_is_asked_for() {
     let mut told = Told::of(0);
     assert!(told.run("SET k v PX 1").is_empty());

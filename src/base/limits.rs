@@ -54,6 +54,12 @@ pub const INPUT_BACKLOG_BYTES: usize = 16 * 1024 * 1024;
 pub const WRITE_SLICES: usize = 32;
 /// Frames that a client's outbox keeps room for once it is empty.
 pub const OUTBOX_KEPT_FRAMES: usize = 16;
+/// Bytes in an outbox from which on its owner is woken out of turn.
+pub const OUTBOX_MUCH_BYTES: usize = 16 * 1024;
+/// Subscribers of a message that are woken at once; the rest wait for their worker's courier.
+pub const COURIER_FREE: usize = 8;
+/// Clients that a courier wakes before its worker looks at its sockets.
+pub const COURIER_STEP: usize = 32;
 /// Subscriptions that a connection which ends gives up at once; the rest go in steps of as many.
 pub const LEAVE_STEP: usize = 1024;
 /// A connection that is closing is cut off when its peer has read nothing for this long.

@@ -151,6 +151,8 @@ pub struct Client {
     signals: AtomicU32,
     labels: Mutex<Labels>,
     outbox: Outbox,
+    /// Somebody will have the owner woken, as there is something in the outbox.
+    is_listed: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -182,6 +184,7 @@ impl Client {
             signals: AtomicU32::new(0),
             labels: Mutex::new(Labels { user: "default".to_owned(), ..Labels::default() }),
             outbox: Outbox::default(),
+            is_listed: AtomicBool::new(false),
             waker: Mutex::new(None),
         }
     }
@@ -274,26 +277,51 @@ impl Client {
     }
 
     /// The same for a message that has a frame for each protocol: the one for the protocol that the client speaks when
-    /// it comes to this frame.
+    /// it comes to this frame. As for [`Client::push_listed`], the caller has the owner woken.
     pub fn push_message(&self, message: &Message<'_>, limit: OutputLimit, now_ms: u64) -> Pushed {
-        self.push_with(|protocol| message.frame(protocol), limit, now_ms)
+        self.push_listed(|protocol| message.frame(protocol), limit, now_ms)
     }
 
     /// The same for a frame that is made once the protocol is known, and for as long as it holds; an empty one is none.
     pub fn push_with(&self, frame: impl FnOnce(u8) -> Bytes, limit: OutputLimit, now_ms: u64) -> Pushed {
+        let pushed = self.push_listed(frame, limit, now_ms);
+        if pushed == Pushed::ToList {
+            self.wake_listed();
+            return Pushed::Queued;
+        }
+        pushed
+    }
+
+    /// Queues the frame that `frame` gives for a protocol, 2 or 3, and leaves it to the caller to have the owner woken
+    /// if the answer is [`Pushed::ToList`]: by [`Client::wake_listed`], now or later.
+    pub fn push_listed(&self, frame: impl FnOnce(u8) -> Bytes, limit: OutputLimit, now_ms: u64) -> Pushed {
         if self.is_killed() {
             return Pushed::Gone;
         }
         let frame = || frame(self.protocol.load(Ordering::Relaxed));
         match self.outbox.push(frame, self.output_bytes.load(Ordering::Relaxed), limit, now_ms) {
-            Queued::First => self.signal(signal::OUTBOX),
+            Queued::First => {
+                self.signals.fetch_or(signal::OUTBOX, Ordering::AcqRel);
+                let is_listed = self.is_listed.swap(true, Ordering::AcqRel);
+                return if is_listed { Pushed::Queued } else { Pushed::ToList };
+            }
             Queued::Behind => {}
+            Queued::Much => self.signal(signal::OUTBOX),
             Queued::TooMuch => {
                 self.kill_for_output();
                 return Pushed::TooMuch;
             }
         }
         Pushed::Queued
+    }
+
+    /// Wakes the owner of an outbox that somebody was left to have looked at.
+    pub fn wake_listed(&self) {
+        self.is_listed.swap(false, Ordering::AcqRel);
+        // Unless it has looked already.
+        if self.signals.load(Ordering::Acquire) != 0 {
+            self.signal(signal::OUTBOX);
+        }
     }
 
     /// For the owning task: hands every queued frame to `sink`, in order.
@@ -363,6 +391,8 @@ impl Client {
 pub enum Pushed {
     /// It will be written.
     Queued,
+    /// The same, and the caller is to have the owner woken.
+    ToList,
     /// The client is gone, or going.
     Gone,
     /// It was too much: the client is closed.

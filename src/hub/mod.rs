@@ -5,6 +5,7 @@ pub mod blocked;
 pub mod bus;
 pub mod clients;
 pub mod cluster;
+pub mod courier;
 pub mod errors;
 pub mod events;
 pub mod gateway;

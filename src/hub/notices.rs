@@ -16,19 +16,21 @@ use crate::hub::events::{Change, Events};
 use crate::hub::pubsub::PubSub;
 use crate::store::keyspace::Keyspace;
 
-/// Pub/sub through which keyspace events are delivered.
+/// Pub/sub, for so many workers, through which keyspace events are delivered.
 pub fn connect(
     config: &Arc<ConfigStore>,
     keyspace: &Arc<Keyspace>,
     events: &Arc<Events>,
     clock: &Clock,
+    workers: usize,
 ) -> Arc<PubSub> {
     let (to_switch, data) = (Arc::downgrade(events), Arc::downgrade(keyspace));
-    let pubsub = Arc::new(PubSub::new(Box::new(move |is_heard| {
+    let switch = Box::new(move |is_heard| {
         if let (Some(events), Some(keyspace)) = (to_switch.upgrade(), data.upgrade()) {
             events.hear(&keyspace, is_heard);
         }
-    })));
+    });
+    let pubsub = Arc::new(PubSub::new(switch, workers));
     let (publisher, config, clock) = (Arc::clone(&pubsub), Arc::clone(config), clock.clone());
     events.add(Box::new(move |change| publish(&publisher, &config, clock.wall_ms(), change)));
     pubsub

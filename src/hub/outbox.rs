@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::base::limits::OUTBOX_KEPT_FRAMES;
+use crate::base::limits::{OUTBOX_KEPT_FRAMES, OUTBOX_MUCH_BYTES};
 use crate::base::lock::Mutex;
 use crate::config::types;
 
@@ -39,8 +39,10 @@ impl From<types::OutputLimit> for OutputLimit {
 pub enum Queued {
     /// It is the only one: the owner must be told.
     First,
-    /// It is behind others, of which the owner was told.
+    /// It is behind others, of which the owner was told, or will be.
     Behind,
+    /// The same, and with it there is much: the owner must be told now.
+    Much,
     /// It would have broken the limit; nothing is queued any more.
     TooMuch,
 }
@@ -64,7 +66,8 @@ impl Outbox {
     ) -> Queued {
         let mut frames = self.frames.lock();
         let frame = frame();
-        let queued = self.bytes.load(Ordering::Relaxed) + frame.len() + size_of::<Bytes>();
+        let before = self.bytes.load(Ordering::Relaxed);
+        let queued = before + frame.len() + size_of::<Bytes>();
         if self.exceeds((queued + unsent_bytes) as u64, limit, now_ms) {
             self.bytes.store(0, Ordering::Relaxed);
             *frames = VecDeque::new();
@@ -72,7 +75,11 @@ impl Outbox {
         }
         self.bytes.store(queued, Ordering::Relaxed);
         frames.push_back(frame);
-        if frames.len() == 1 { Queued::First } else { Queued::Behind }
+        match frames.len() {
+            1 => Queued::First,
+            _ if before < OUTBOX_MUCH_BYTES && queued >= OUTBOX_MUCH_BYTES => Queued::Much,
+            _ => Queued::Behind,
+        }
     }
 
     /// Hands every frame to `sink`, in order, and calls `end` before anybody can queue another.

@@ -2,7 +2,8 @@
 //!
 //! A message is encoded once for each protocol and for each pattern that it matches, and queued to each subscriber
 //! under the lock of the name alone: whoever has left a name gets nothing more by it, and who subscribes to another name
-//! waits for nobody. Subscribing and leaving cost the same however many others are subscribed.
+//! waits for nobody. The first few subscribers are woken at once, the others by their workers' couriers
+//! (`hub::courier`). Subscribing and leaving cost the same however many others are subscribed.
 //!
 //! Locks here are leaves, but for those of a client's outbox: a shard of the data may be locked while a message is
 //! delivered. The one exception is the switch of keyspace events ([`PubSub::may_switch`]). Counts of subscriptions live in the [`Client`]; what names a connection itself
@@ -17,10 +18,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use smallvec::SmallVec;
 
+use crate::base::limits::COURIER_FREE;
 use crate::base::lock::Mutex;
 use crate::base::slot::{Slot, slot_of};
 use crate::config::types::OutputLimits;
 use crate::hub::clients::{Client, OutputLimit, Pushed};
+use crate::hub::courier::Courier;
 use crate::hub::message::Message;
 use patterns::Patterns;
 use topics::{Names, Topic, Topics};
@@ -57,6 +60,8 @@ pub struct PubSub {
     /// Subscriptions that can match a channel of keyspace events.
     event_names: Mutex<usize>,
     switch: Option<Switch>,
+    /// By worker.
+    couriers: Box<[Courier]>,
     clients: AtomicUsize,
     published: AtomicU64,
     delivered: AtomicU64,
@@ -75,9 +80,16 @@ pub struct Counts {
 }
 
 impl PubSub {
-    /// Nobody is subscribed. `switch` is told whether anybody can hear of keyspace events.
-    pub fn new(switch: Switch) -> Self {
-        Self { switch: Some(switch), ..Self::default() }
+    /// Nobody is subscribed. `switch` is told whether anybody can hear of keyspace events; so many workers serve
+    /// clients.
+    pub fn new(switch: Switch, workers: usize) -> Self {
+        let couriers = std::iter::repeat_with(Courier::default).take(workers).collect();
+        Self { switch: Some(switch), couriers, ..Self::default() }
+    }
+
+    /// The courier of a worker, by its number.
+    pub fn courier(&self, worker: usize) -> Option<&Courier> {
+        self.couriers.get(worker)
     }
 
     /// Subscribes a client; false if it was already.
@@ -139,10 +151,26 @@ impl PubSub {
 
     fn send(&self, topic: &Topic, message: &Message<'_>, limit: OutputLimit, now_ms: u64) -> usize {
         let mut receivers = 0;
+        let mut free = COURIER_FREE;
+        let mut batches: SmallVec<[Vec<Arc<Client>>; 8]> = SmallVec::new();
         topic.each(|client| match client.push_message(message, limit, now_ms) {
-            Pushed::Queued => receivers += 1,
             Pushed::Gone | Pushed::TooMuch => {}
+            Pushed::Queued => receivers += 1,
+            Pushed::ToList => {
+                receivers += 1;
+                if free > 0 || client.worker >= self.couriers.len() {
+                    free = free.saturating_sub(1);
+                    return client.wake_listed();
+                }
+                batches.resize_with(self.couriers.len(), Vec::new);
+                batches[client.worker].push(Arc::clone(client));
+            }
         });
+        for (courier, batch) in self.couriers.iter().zip(batches) {
+            if !batch.is_empty() {
+                courier.add(batch);
+            }
+        }
         receivers
     }
 

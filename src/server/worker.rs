@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +20,9 @@ use tokio::task::{spawn_local, yield_now};
 use tokio::time::sleep;
 use tracing::warn;
 
-use crate::base::limits::{CLOSE_LINGER_MS, LEAVE_STEP, READ_BYTES, SWEEP_PERIOD_MS, SWEEP_SLICES};
+use crate::base::limits::{
+    CLOSE_LINGER_MS, COURIER_STEP, LEAVE_STEP, READ_BYTES, SWEEP_PERIOD_MS, SWEEP_SLICES,
+};
 use crate::command::context::WorkerLocal;
 use crate::command::pubsub::Subscriptions;
 use crate::hub::Hub;
@@ -107,6 +110,7 @@ async fn serve(plan: Plan) {
     if post.hub.cluster.is_on() {
         spawn_local(bus::deliver(Arc::clone(&post.hub), index));
     }
+    spawn_local(deliver(Rc::clone(&post)));
     while let Some(handoff) = queue.recv().await {
         post.take(handoff);
     }
@@ -190,6 +194,16 @@ async fn sweep(post: Rc<Post>) {
         while post.leave_on() {
             yield_now().await;
         }
+    }
+}
+
+/// Wakes subscribers that have something to read, a few at a time: the runtime looks for sockets that became ready
+/// before it comes back here.
+async fn deliver(post: Rc<Post>) {
+    let Some(courier) = post.hub.pubsub.courier(post.index) else { return };
+    loop {
+        poll_fn(|cx| courier.poll_wake(cx, COURIER_STEP)).await;
+        yield_now().await;
     }
 }
 

@@ -13,6 +13,7 @@ mod introspect;
 mod keys;
 mod keyspace;
 mod lists;
+mod notifications;
 mod pubsub;
 mod scan;
 mod server;

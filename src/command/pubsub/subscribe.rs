@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::command::context::Cx;
+use crate::command::execute;
 use crate::command::pubsub::{deliver, pushes};
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{Flags, LOADING, NOSCRIPT, PUBSUB, STALE};
 use crate::command::spec::key_spec::{KeySpec, NOT_KEY};
 use crate::command::spec::{Draft, Group, Handler, Spec};
+use crate::hub::Hub;
+use crate::hub::clients::Client;
 use crate::hub::pubsub::Kind;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -100,23 +103,29 @@ fn sunsubscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
 }
 
 fn enter(cx: &mut Cx<'_>, args: Args<'_>, kind: Kind) {
-    let client = Arc::clone(&cx.session.client);
+    let word = match kind {
+        Kind::Channel => "subscribe",
+        Kind::Pattern => "psubscribe",
+        Kind::Shard => "ssubscribe",
+    };
     for name in args.from(1).iter() {
-        let hub = cx.hub;
-        // The first that hears of keyspace events has the shards note them, and locks them for that.
-        if cx.data.held && hub.pubsub.may_switch(kind, name) {
-            cx.data.without_locks(|| hub.pubsub.subscribe(kind, name, &client));
-        } else {
-            hub.pubsub.subscribe(kind, name, &client);
-        }
+        change(cx, kind, name, |hub, client| hub.pubsub.subscribe(kind, name, client));
         cx.session.subscriptions.insert(kind, name);
-        let word = match kind {
-            Kind::Channel => "subscribe",
-            Kind::Pattern => "psubscribe",
-            Kind::Shard => "ssubscribe",
-        };
         confirm(cx, word, Some(name), kind);
     }
+}
+
+/// Changes a subscription of this client. Where that may switch keyspace events on or off, shards are locked by it: a
+/// transaction lets go of its own meanwhile, and what it has changed so far goes to those who listened until now.
+fn change(cx: &mut Cx<'_>, kind: Kind, name: &[u8], run: impl FnOnce(&Hub, &Arc<Client>) -> bool) -> bool {
+    let (hub, client) = (cx.hub, Arc::clone(&cx.session.client));
+    if !cx.data.held || !hub.pubsub.may_switch(kind, name) {
+        return run(hub, &client);
+    }
+    execute::hand_over_changes(cx);
+    let changed = cx.data.without_locks(|| run(hub, &client));
+    cx.data.wanted = hub.events.wanted();
+    changed
 }
 
 fn leave(cx: &mut Cx<'_>, args: Args<'_>, kind: Kind) {
@@ -147,13 +156,7 @@ fn leave(cx: &mut Cx<'_>, args: Args<'_>, kind: Kind) {
 
 /// Ends one subscription; false if there was none.
 fn end(cx: &mut Cx<'_>, kind: Kind, name: &[u8]) -> bool {
-    let client = Arc::clone(&cx.session.client);
-    let hub = cx.hub;
-    let was_there = if cx.data.held && hub.pubsub.may_switch(kind, name) {
-        cx.data.without_locks(|| hub.pubsub.unsubscribe(kind, name, &client))
-    } else {
-        hub.pubsub.unsubscribe(kind, name, &client)
-    };
+    let was_there = change(cx, kind, name, |hub, client| hub.pubsub.unsubscribe(kind, name, client));
     // What came by this name goes before the word that nothing more does; within EXEC it would be taken for a reply.
     if was_there && !cx.data.held {
         deliver(cx.session, cx.reply);

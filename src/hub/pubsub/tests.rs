@@ -100,7 +100,7 @@ fn shard_channels_are_found_by_their_slots() {
 fn events_are_heard_while_a_name_can_match_their_channels() {
     let heard = Arc::new(AtomicUsize::new(0));
     let told = Arc::clone(&heard);
-    let pubsub = PubSub::new(Box::new(move |on| told.store(usize::from(on), Ordering::Relaxed)));
+    let pubsub = PubSub::new(Box::new(move |on| told.store(usize::from(on), Ordering::Relaxed)), 1);
     let clients = clients(2);
     let is_heard = || heard.load(Ordering::Relaxed) == 1;
     let cases: &[(Kind, &[u8], bool)] = &[

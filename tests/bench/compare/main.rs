@@ -4,7 +4,7 @@
 //! cargo bench --bench compare                                   everything (about half an hour)
 //! cargo bench --bench compare -- --quick                        everything, small (a few minutes)
 //! cargo bench --bench compare -- throughput --rounds 3          one section: throughput, memory, missratio,
-//!                                                               growth, expiry, churn, types
+//!                                                               growth, expiry, churn, types, pubsub
 //! cargo bench --bench compare -- memory --systems larder,redis  only these systems
 //! ```
 //! It needs two cores, `taskset` and `setpriv` (util-linux), and about 3 GB of memory; peers that are installed
@@ -23,6 +23,7 @@ mod machine;
 mod memory;
 mod missratio;
 mod paced;
+mod pubsub;
 mod report;
 mod server;
 mod system;
@@ -48,6 +49,7 @@ enum Section {
     Expiry,
     Churn,
     Types,
+    Pubsub,
 }
 
 /// Compare Larder with other servers on this machine.
@@ -111,6 +113,7 @@ fn run(options: &Options) -> io::Result<()> {
             Section::Expiry => expiry::run(options),
             Section::Churn => churn::run(options),
             Section::Types => types::run(options),
+            Section::Pubsub => pubsub::run(options),
         };
         // The sections do not need each other: one that breaks costs its own figures only.
         if let Err(error) = outcome {
