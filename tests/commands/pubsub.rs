@@ -209,9 +209,13 @@ fn a_subscriber_that_does_not_read_is_closed_and_the_others_get_everything() {
         publisher.cmd(&["PUBLISH", "a", &message]);
         assert_eq!(keen.receive().to_string().len(), 20 + message.len());
     }
-    publisher.check("PUBSUB NUMSUB a", r#"["a", 1]"#);
-    assert!(slow.is_closed_by_server());
-    assert!(
-        publisher.line("INFO stats").text().contains("\nclient_output_buffer_limit_disconnections:1\r\n")
-    );
+    wait_until("it is gone", || publisher.line("PUBSUB NUMSUB a").to_string() == r#"["a", 1]"#);
+    let stats = publisher.line("INFO stats").text();
+    assert!(stats.contains("\nclient_output_buffer_limit_disconnections:1\r\n"), "{stats}");
+    // What it got is the beginning, cut off somewhere.
+    let mut got = 0;
+    while slow.try_receive().is_ok() {
+        got += 1;
+    }
+    assert!(got < MESSAGES, "{got}");
 }
