@@ -11,7 +11,7 @@ use larder::command::spec::arg::{Arg, ArgType};
 use larder::command::spec::category;
 use larder::command::spec::flags::{DENYOOM, FLAG_NAMES, MOVABLEKEYS, NO_MANDATORY_KEYS, READONLY, WRITE};
 use larder::command::spec::key_spec::{
-    BeginSearch, FindKeys, KEY_FLAG_NAMES, KeySpec, OW, RO, RW, UPDATE, VARIABLE_FLAGS,
+    BeginSearch, FindKeys, KEY_FLAG_NAMES, KeySpec, NOT_KEY, OW, RO, RW, UPDATE, VARIABLE_FLAGS,
 };
 use larder::command::spec::{Group, Spec};
 use larder::command::table::{self, Entry};
@@ -211,7 +211,8 @@ fn argument_trees_are_well_formed() {
         });
         // A key that no argument shows would surprise a reader.
         for (index, rule) in entry.spec.key_specs.iter().enumerate() {
-            let mut shown = rule.find_keys == FindKeys::Unknown;
+            // Channels that are routed by their slots are no keys.
+            let mut shown = rule.find_keys == FindKeys::Unknown || rule.has(NOT_KEY);
             for_each_arg(entry.spec.args, &mut |arg| shown |= arg.key_spec_index == Some(index));
             if !shown {
                 bad.push(format!("{}: no argument shows key spec {index}", entry.full_name));
@@ -238,6 +239,9 @@ fn flags_and_keys_agree() {
             complain("a read-only command changes a key");
         }
         for (at, rule) in spec.key_specs.iter().enumerate() {
+            if rule.has(NOT_KEY) {
+                continue;
+            }
             let optional = spec.args.iter().any(|arg| arg.optional && arg.key_spec_index == Some(at));
             if let BeginSearch::Index(index) = rule.begin_search
                 && index >= spec.arity.abs()
