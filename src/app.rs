@@ -88,6 +88,7 @@ pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hu
         running: Default::default(),
         script_stats: Arc::new(WorkerStats::new(commands)),
         tracking,
+        rests: Default::default(),
         workers: (0..config.worker_count()).map(|_| Arc::new(WorkerStats::new(commands))).collect(),
         started_ms: clock.wall_ms(),
         run_id: (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect(),

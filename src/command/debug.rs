@@ -6,6 +6,7 @@ mod digest;
 mod reload;
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::base::glob;
@@ -65,6 +66,10 @@ const SUBCOMMANDS: &[Spec] = &[
     .args(&[Arg::integer("on")])
     .reply(Shape::Ok)
     .finish(),
+    row("pause-cron", pause_cron, 3, "Chooses whether what is done from time to time rests.")
+        .args(&[Arg::integer("on")])
+        .reply(Shape::Ok)
+        .finish(),
     row("stringmatch-len", match_length, 4, "Matches a pattern with so many letters A.")
         .args(&[Arg::integer("length"), Arg::pattern("pattern")])
         .reply(Shape::Boolean)
@@ -167,6 +172,14 @@ fn set_active_expire(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     permit(cx)?;
     let on = parse_i64(&args[2]).ok_or(Error::NotAnInteger)?;
     cx.hub.keyspace.set_active_expire(on != 0);
+    cx.reply.ok();
+    Ok(())
+}
+
+fn pause_cron(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
+    permit(cx)?;
+    let on = parse_i64(&args[2]).ok_or(Error::NotAnInteger)?;
+    cx.hub.rests.store(on != 0, Ordering::Relaxed);
     cx.reply.ok();
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::command::session::{Caching, CachingMode, ReplyMode, Session};
 use crate::command::spec::arg::Arg;
 use crate::command::spec::{Group, Spec};
 use crate::command::table::Entry;
+use crate::config::Config;
 use crate::hub::clients::{Client, flag};
 use crate::hub::tracking::{Audience, Options};
 use crate::resp::args::Args;
@@ -299,13 +300,17 @@ pub fn remember(cx: &mut Cx<'_>, entry: &Entry, args: Args<'_>) {
     }
     // What was removed because it is due counts as changed before it was read.
     collect(cx);
-    let max_keys = usize::try_from(cx.worker.config().tracking_table_max_keys).unwrap_or(usize::MAX);
-    let Cx { hub, worker, session, data, .. } = cx;
+    let Cx { hub, session, data, .. } = cx;
     // A command whose keys cannot be told has read none.
     let _ = keys::for_each_key(entry.spec, args, |at, _| {
         let Some(bytes) = args.get(at) else { return };
-        hub.tracking.remember(session.caching.number, &data.key(bytes), max_keys, &mut worker.invalid);
+        hub.tracking.remember(session.caching.number, &data.key(bytes));
     });
+}
+
+/// The bound of the table; 0 for none.
+fn max_keys(config: &Config) -> usize {
+    usize::try_from(config.tracking_table_max_keys).unwrap_or(usize::MAX)
 }
 
 /// Collects what changed in the locked shards, while anybody tracks.
@@ -315,13 +320,14 @@ pub fn collect(cx: &mut Cx<'_>) {
     data.each_locked(|number, shard| hub.tracking.collect(number, shard, noted, invalid));
 }
 
-/// Tells clients what a command changed, and what changed by itself meanwhile; better with no lock held. The client's own
+/// Tells clients what a command changed, what changed by itself meanwhile, and what it pushed out of the table; better with no lock held. The client's own
 /// notices go behind its reply, unless replies are off or `is_answered` says that it comes later.
 pub fn tell(cx: &mut Cx<'_>, is_answered: bool) {
     let Cx { hub, worker, session, reply, now_ms, .. } = cx;
     if hub.keyspace.has_noted() {
         hub.tracking.collect_left_over(&hub.keyspace, &mut worker.invalid);
     }
+    hub.tracking.make_room(max_keys(worker.config()), &mut worker.invalid);
     if worker.invalid.is_empty() {
         return;
     }

@@ -21,6 +21,7 @@ pub mod slowlog;
 pub mod tracking;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::base::clock::Clock;
 use crate::base::slot::Slot;
@@ -66,6 +67,8 @@ pub struct Hub {
     pub workers: Vec<Arc<WorkerStats>>,
     /// The counters of the thread that runs long scripts.
     pub script_stats: Arc<WorkerStats>,
+    /// Workers do nothing by themselves: neither expiry nor the like. Only for tests (DEBUG PAUSE-CRON).
+    pub rests: AtomicBool,
     /// Where the time comes from.
     pub clock: Clock,
     /// When the server started, in Unix ms.

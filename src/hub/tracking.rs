@@ -42,8 +42,8 @@ use table::{Chunk, Delta, Table, Taken};
 
 pub use message::Audience;
 
-/// Keys that one new key may push out of a full table.
-const PUSHED_OUT_AT_ONCE: usize = 2;
+/// Keys that one command pushes out of a table that is over its bound, at least: more than most commands read.
+const PUSHED_OUT_AT_ONCE: usize = 64;
 /// Keys that one tick pushes out of a table that is over its bound.
 const PUSHED_OUT_A_TICK: usize = 4096;
 /// Entries that one tick looks at in every part for readers that have gone.
@@ -271,9 +271,8 @@ impl Tracking {
         !self.followers.read().contains_key(&number)
     }
 
-    /// Notes that a client has read a key; under the key's shard's lock, after the read. Gives what had to go from the
-    /// table for it, if it holds more than `max_keys` (0: no bound).
-    pub fn remember(&self, number: u32, key: &Key<'_>, max_keys: usize, into: &mut Invalid) {
+    /// Notes that a client has read a key; under the key's shard's lock, after the read.
+    pub fn remember(&self, number: u32, key: &Key<'_>) {
         let Some(part) = self.parts.get(key.shard) else { return };
         let age = || self.next_age.fetch_add(1, Ordering::Relaxed);
         let is_gone = |number| self.is_gone(number);
@@ -284,7 +283,12 @@ impl Tracking {
             delta
         };
         self.count(delta);
-        if delta.keys > 0 && max_keys != 0 {
+    }
+
+    /// Takes some of the oldest keys out if there are more than `max_keys` (0: no bound).
+    #[inline]
+    pub fn make_room(&self, max_keys: usize, into: &mut Invalid) {
+        if max_keys != 0 && self.keys.load(Ordering::Relaxed) > max_keys {
             self.push_out(max_keys, PUSHED_OUT_AT_ONCE, into);
         }
     }

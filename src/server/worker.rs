@@ -211,6 +211,10 @@ async fn deliver(post: Rc<Post>) {
 async fn tick(post: Rc<Post>) {
     let mut ticker = Ticker::new(post.index, post.hub.workers.len());
     loop {
+        if post.hub.rests.load(Ordering::Relaxed) {
+            sleep(Duration::from_millis(SWEEP_PERIOD_MS)).await;
+            continue;
+        }
         let now_ms = post.hub.clock.wall_ms();
         let began_ns = post.hub.clock.mono_ns();
         let clock = || post.hub.clock.mono_ns();

@@ -377,6 +377,21 @@ fn a_full_table_forgets_the_oldest_first() {
 }
 
 #[test]
+fn the_table_keeps_its_bound_though_nothing_is_done_by_and_by() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let (mut client, mut other) = (tracking(&server, ""), server.connect());
+    other.check("DEBUG PAUSE-CRON 1", "OK");
+    client.line("MGET a b c");
+    client.check("MULTI", "OK");
+    other.check("CONFIG SET tracking-table-max-keys 1", "OK");
+    client.send_line("PING");
+    client.send_line("EXEC");
+    let frames: Vec<String> = (0..4).map(|_| client.receive().to_string()).collect();
+    assert_eq!(frames, [notice(&["a"]), notice(&["b"]), "QUEUED".into(), "[PONG]".into()]);
+    other.check("DEBUG PAUSE-CRON 0", "OK");
+}
+
+#[test]
 fn changes_are_broadcast_by_prefix() {
     let server = Server::start(&[]);
     let mut all = tracking(&server, "BCAST");

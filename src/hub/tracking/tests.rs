@@ -203,7 +203,8 @@ impl World {
         let is_mine = !follower.bcast || name.starts_with(b"1") || name.starts_with(b"2");
         if follower.on && is_mine {
             if !follower.bcast {
-                tracking.remember(follower.number, &key, *max_keys, invalid);
+                tracking.remember(follower.number, &key);
+                tracking.make_room(*max_keys, invalid);
             }
             follower.cache.insert(name.to_vec(), server.get(name).copied());
         }
