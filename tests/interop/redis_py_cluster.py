@@ -78,6 +78,8 @@ async def everything(r, kind, nodes):
     else:
         raise AssertionError("MGET over two slots was answered")
     await transactions(r, kind)
+    await subscriptions(r)
+    await shard_subscriptions(r)
     seen = set()
     if kind == "sync":
         seen.update(r.scan_iter(match="k*", count=1000))
@@ -95,6 +97,65 @@ async def transactions(r, kind):
     # The first is True of the one client and "OK" of the other.
     assert (await done(pipe.execute()))[1:] == [2, "2"]
     assert await done(r.delete("{t}1")) == 1
+
+
+async def heard(receive, *kinds):
+    """The next message of some kinds; confirmations and silence are passed over."""
+    for _ in range(200):
+        message = await done(receive(timeout=0.1))
+        if message is not None and message["type"] in kinds:
+            return message
+    raise AssertionError(f"none of {kinds}")
+
+
+async def subscriptions(r):
+    """Subscribers at every node hear what is published at every node, in order."""
+    listeners = [r.pubsub(node=node) for node in r.get_primaries()]
+    for listener in listeners:
+        await done(listener.subscribe("news"))
+        await done(listener.psubscribe("w*"))
+        await heard(listener.get_message, "subscribe")
+        await heard(listener.get_message, "psubscribe")
+    nodes = r.get_primaries()
+    for number in range(100):
+        node = nodes[number % len(nodes)]
+        await done(r.execute_command("PUBLISH", "news", number, target_nodes=node))
+        await done(r.publish("weather", number))
+        for listener in listeners:
+            # They come from two nodes: which is first is not said.
+            said = {await message_of(listener), await message_of(listener)}
+            assert said == {("news", str(number)), ("weather", str(number))}, said
+    for listener in listeners:
+        await done(listener.unsubscribe("news"))
+        await heard(listener.get_message, "unsubscribe")
+        await close(listener)
+
+
+async def message_of(listener):
+    """Channel and text of the next message to a channel or a pattern."""
+    message = await heard(listener.get_message, "message", "pmessage")
+    return message["channel"], message["data"]
+
+
+async def close(listener):
+    await done(listener.aclose() if hasattr(listener, "aclose") else listener.close())
+
+
+async def shard_subscriptions(r):
+    """Shard channels of many slots: each is subscribed to, and published to, at its owner."""
+    names = [f"shard:{number}" for number in range(30)]
+    listener = r.pubsub()
+    for name in names:
+        await done(listener.ssubscribe(name))
+    for name in names:
+        assert await done(r.spublish(name, "to " + name)) in (0, 1)
+    left = {name: "to " + name for name in names}
+    while left:
+        message = await heard(listener.get_sharded_message, "smessage")
+        assert left.pop(message["channel"]) == message["data"]
+    for name in names:
+        await done(listener.sunsubscribe(name))
+    await close(listener)
 
 
 async def cluster_commands(r):
