@@ -201,11 +201,13 @@ fn redis_py_works() {
         return;
     }
     let server = Server::start(&[]);
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/redis_py.py");
-    for protocol in ["2", "3"] {
-        let mut command = Command::new(&python);
-        command.args([script, &server.port(), protocol]);
-        let text = clean("redis-py", tool::run(&mut command, b""));
-        assert_has("redis-py", &text, &["redis-py: ok"]);
+    for script in ["redis_py.py", "redis_py_events.py"] {
+        let script = format!("{}/tests/interop/{script}", env!("CARGO_MANIFEST_DIR"));
+        for protocol in ["2", "3"] {
+            let mut command = Command::new(&python);
+            command.args([&script, &server.port(), protocol]);
+            let text = clean("redis-py", tool::run(&mut command, b""));
+            assert_has("redis-py", &text, &["redis-py: ok"]);
+        }
     }
 }

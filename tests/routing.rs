@@ -142,10 +142,19 @@ fn without_a_lease_no_data_command_is_answered() {
     node.says(&["SET", &mine, "v"], "+OK\r\n");
     node.hub.cluster.routes.end_lease();
     let refused = "-CLUSTERDOWN The cluster is down\r\n";
-    for words in [&["GET", &mine][..], &["SET", &mine, "w"], &["DBSIZE"], &["SCAN", "0"], &["FLUSHALL"]] {
+    for words in [
+        &["GET", &mine][..],
+        &["SET", &mine, "w"],
+        &["DBSIZE"],
+        &["SCAN", "0"],
+        &["FLUSHALL"],
+        &["SSUBSCRIBE", &mine],
+        &["SPUBLISH", &mine, "m"],
+    ] {
         node.says(words, refused);
     }
     node.says(&["PING"], "+PONG\r\n");
+    node.says(&["PUBLISH", &mine, "m"], ":0\r\n");
     node.hub.cluster.routes.lengthen_lease(u64::MAX);
     node.says(&["GET", &mine], "$1\r\nv\r\n");
 }
@@ -169,6 +178,8 @@ fn a_held_slot_waits_and_others_do_not() {
     node.hub.cluster.routes.withdraw(&only(&mine));
     assert_eq!(node.ask(&["GET", &mine]), None);
     assert_eq!(node.ask(&["GET", &mine]), None, "it goes on waiting");
+    assert_eq!(node.ask(&["SSUBSCRIBE", &mine]), None, "nobody subscribes while the slot leaves");
+    assert_eq!(node.ask(&["SPUBLISH", &mine, "m"]), None);
     node.says(&["SET", &other, "w"], "+OK\r\n");
     node.hub.cluster.routes.serve(&only(&mine));
     node.says(&["GET", &mine], "$1\r\nv\r\n");
