@@ -30,8 +30,9 @@ impl PubSub {
                 let left = client.subscriptions[Kind::Shard as usize].load(Ordering::Relaxed);
                 let elements: [&[u8]; 2] = [b"sunsubscribe", &name];
                 let message = Message::new(&elements).with_number(left.into());
-                if client.push_message(&message, limit, now_ms) == Pushed::TooMuch {
-                    self.note_dropped();
+                match client.push_message(&message, limit, now_ms) {
+                    Pushed::ToList => client.wake_listed(),
+                    Pushed::Queued | Pushed::Gone | Pushed::TooMuch => {}
                 }
             }
         }
