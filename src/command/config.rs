@@ -95,6 +95,7 @@ fn resetstat(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     cx.hub.baseline.set(totals, cx.data.removals());
     cx.hub.clients.reset_counters();
     cx.hub.errors.reset();
+    cx.hub.scripts.reset();
     cx.reply.ok();
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::base::rng::Rng;
 use crate::base::slot::Slot;
 use crate::command::ahead::Ahead;
 use crate::command::blocking::Begun;
+use crate::command::script::local::Local;
 use crate::command::session::Session;
 use crate::command::table::Entry;
 use crate::config::Config;
@@ -73,6 +74,8 @@ pub struct WorkerState {
     pub noted: Noted,
     /// Monotonic ns at which the last command ended (or the batch began).
     pub last_ns: u64,
+    /// Its interpreter for scripts, from the first script on; taken out while one runs.
+    pub scripts: Option<Box<Local>>,
 }
 
 impl WorkerLocal {
@@ -107,6 +110,7 @@ impl WorkerLocal {
             invalid: Invalid::default(),
             noted: Noted::default(),
             last_ns: clock.mono_ns(),
+            scripts: None,
             clock,
         };
         Self { hub, state }

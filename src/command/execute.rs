@@ -15,7 +15,7 @@ use crate::command::session::{ReplyMode, Session};
 use crate::command::slowlog;
 use crate::command::sort;
 use crate::command::spec::Group;
-use crate::command::spec::flags::{ADMIN, NOSCRIPT, READONLY, SKIP_MONITOR, WRITE};
+use crate::command::spec::flags::{ADMIN, NO_MANDATORY_KEYS, NOSCRIPT, READONLY, SKIP_MONITOR, WRITE};
 use crate::command::table::{self, Entry};
 use crate::command::{gates, tracking, txn};
 use crate::config::Config;
@@ -345,6 +345,16 @@ fn call(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>) -> Result<(), Er
     outcome
 }
 
+/// Shows a command to those who monitor, although its row says that it is not shown: what it runs is shown, too, and must
+/// come after it.
+#[inline]
+pub fn show(cx: &mut Cx<'_>, args: Args<'_>) {
+    if cx.hub.clients.has_monitors() {
+        let limit = monitor_limit(cx.worker.config());
+        monitor::feed(cx.hub, cx.session, args, limit, cx.worker.clock.wall_us());
+    }
+}
+
 /// Shows a command to those who monitor.
 #[inline]
 fn feed_monitors(cx: &mut Cx<'_>, entry: &Entry, args: Args<'_>) {
@@ -412,8 +422,10 @@ pub fn lock_mask(data: &Data<'_>, entry: &Entry, args: Args<'_>, held: bool) -> 
         }
         let mut mask = 0;
         let visited = keys::for_each_key(spec, args, &mut |at, _| mask |= 1 << data.key(&args[at]).shard);
-        // Malformed arguments make the handler refuse; until then it may look where it likes.
-        return if visited.is_ok() { mask } else { data.all_shards() };
+        // Malformed arguments make the handler refuse; until then it may look where it likes. A script without keys needs
+        // none to begin with.
+        let is_whole = visited.is_ok() || spec.has(NO_MANDATORY_KEYS);
+        return if is_whole { mask } else { data.all_shards() };
     }
     let walks = spec.has(WRITE) || (held && spec.has(READONLY));
     // INFO, CLUSTER and their like look at every shard, which must not be locked out of order.

@@ -34,6 +34,7 @@ pub mod pubsub;
 pub mod refused;
 pub mod route;
 pub mod scan;
+pub mod script;
 pub mod secret;
 pub mod server;
 pub mod session;

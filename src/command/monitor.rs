@@ -38,7 +38,7 @@ fn monitor(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
 #[cold]
 pub fn feed(hub: &Hub, session: &Session, args: Args<'_>, limit: OutputLimit, now_us: u64) {
     let client = &session.client;
-    let peer = if client.peer.is_empty() { "lua" } else { client.peer.as_str() };
+    let peer = if session.in_script || client.peer.is_empty() { "lua" } else { client.peer.as_str() };
     let mut line = format!("+{}.{:06} [{} {peer}]", now_us / 1_000_000, now_us % 1_000_000, session.db);
     for (at, arg) in args.iter().enumerate() {
         line.push(' ');

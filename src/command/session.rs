@@ -120,6 +120,8 @@ pub struct Session {
     pub watched_away: Option<Slot>,
     /// A blocking command is run again for it, by whoever changed a key.
     pub is_served: bool,
+    /// What runs now was called by a script.
+    pub in_script: bool,
     /// The request is run by the thread for long scripts.
     pub is_apart: bool,
     /// Its place in the queues of a blocking command that it has to try again, and when that ends (Unix ms).
@@ -151,6 +153,7 @@ impl Session {
             side: Side::Inside,
             watched_away: None,
             is_served: false,
+            in_script: false,
             is_apart: false,
             place_kept: None,
             subscriptions: Subscriptions::default(),

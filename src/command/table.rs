@@ -11,7 +11,7 @@ use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
     acl, bitmap, client, cluster, config, connection, debug, docs, dump, expire, flush, geo, hash,
-    hyperloglog, info, keyspace, latency, list, memory, monitor, object, pubsub, refused, scan, server, set,
+    hyperloglog, info, keyspace, latency, list, memory, monitor, object, pubsub, refused, scan, script, server, set,
     shutdown, slowlog, sort, sorted, stream, strings, txn,
 };
 use crate::resp::args::Args;
@@ -89,6 +89,8 @@ static FAMILIES: &[&[Spec]] = &[
     refused::COMMANDS,
     cluster::COMMANDS,
     txn::COMMANDS,
+    script::eval::COMMANDS,
+    script::manage::COMMANDS,
     docs::COMMANDS,
 ];
 

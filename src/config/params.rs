@@ -18,6 +18,8 @@ const INT_MAX: i64 = i32::MAX as i64;
 const SIZE_MAX: u64 = i64::MAX as u64;
 /// Smallest bound for the query buffer and for a bulk: one MiB, as in Redis.
 const BULK_LIMIT_MIN: u64 = 1 << 20;
+/// Smallest bound for the memory of a worker's scripts, in bytes.
+const LUA_LIMIT_MIN: u64 = 1 << 20;
 /// Shards for each worker when `shards` is 0: enough that two workers seldom want the same lock.
 const SHARDS_PER_WORKER: usize = 8;
 /// Memory that a shard has at least when `shards` is 0.
@@ -129,6 +131,8 @@ parameters! {
         /// keys, are answered BUSY from then on, and SCRIPT KILL ends it unless it has written. 0 for never.
         busy_reply_threshold: u64 = Param::integer("busy-reply-threshold", 0, i64::MAX, "5000")
             .alias(&["lua-time-limit"]).mutable();
+        /// Memory that the scripts of one worker may take, beyond which a script ends with an error.
+        lua_memory_limit: u64 = Param::memory("lua-memory-limit", LUA_LIMIT_MIN, SIZE_MAX, "64mb").mutable();
     }
     "Stopping" {
         /// Seconds that a stop waits for clients to read their replies before it closes them.

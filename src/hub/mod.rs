@@ -17,6 +17,7 @@ pub mod outbox;
 pub mod pubsub;
 pub mod rates;
 pub mod running;
+pub mod scripts;
 pub mod slowlog;
 pub mod tracking;
 
@@ -43,6 +44,8 @@ pub struct Hub {
     pub clients: clients::Clients,
     /// Clients that wait in blocking commands.
     pub blocked: blocked::Blocked,
+    /// Scripts that EVALSHA can run.
+    pub scripts: scripts::Scripts,
     /// Scripts that take long.
     pub running: running::Running,
     /// Who is subscribed to what.

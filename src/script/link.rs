@@ -227,7 +227,17 @@ impl Link {
     /// # Errors
     /// It must.
     pub fn tick(self: &Rc<Self>, lua: &Lua) -> Result<(), Error> {
-        if self.is_open() { self.ask(lua, Order::Tick) } else { Ok(()) }
+        if !self.is_open() {
+            return Ok(());
+        }
+        let outcome = self.ask(lua, Order::Tick);
+        if outcome.is_err() && self.stop.borrow().is_none() {
+            // Not even this call could be made, so deep is the stack. A script that went on from here would do so unseen.
+            let error = "ERR the script's calls are nested too deep".into();
+            *self.stop.borrow_mut() = Some(Stop { error });
+            return self.go_on(lua);
+        }
+        outcome
     }
 
     /// Goes on unless the script must end.

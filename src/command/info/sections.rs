@@ -133,9 +133,14 @@ pub(super) fn memory(text: &mut Text, facts: &mut Facts<'_, '_>) {
     let system = container::memory_bytes().unwrap_or(0);
     text.field("total_system_memory", system);
     text.field("total_system_memory_human", human(system));
-    text.field("used_memory_lua", 0);
-    text.field("used_memory_scripts", 0);
-    text.field("number_of_cached_scripts", 0);
+    let scripts = &facts.cx.hub.scripts;
+    text.field("used_memory_vm_eval", scripts.interpreter_bytes());
+    text.field("used_memory_lua", scripts.interpreter_bytes());
+    text.field("used_memory_lua_human", human(scripts.interpreter_bytes()));
+    text.field("used_memory_scripts_eval", scripts.bytes());
+    text.field("number_of_cached_scripts", scripts.len());
+    text.field("used_memory_scripts", scripts.bytes());
+    text.field("used_memory_scripts_human", human(scripts.bytes()));
     text.field("number_of_functions", 0);
     text.field("maxmemory", keyspace.limit_bytes());
     text.field("maxmemory_human", human(keyspace.limit_bytes()));
@@ -194,6 +199,7 @@ pub(super) fn stats(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("expired_stale_perc", "0.00");
     text.field("expired_time_cap_reached_count", 0);
     text.field("evicted_keys", facts.removals.evicted);
+    text.field("evicted_scripts", facts.cx.hub.scripts.evicted());
     text.field("evicted_clients", 0);
     text.field("keyspace_hits", recent.keyspace_hits);
     text.field("keyspace_misses", recent.keyspace_misses);
