@@ -11,8 +11,8 @@ use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
     acl, bitmap, client, cluster, config, connection, debug, docs, dump, expire, flush, geo, hash,
-    hyperloglog, info, keyspace, latency, list, memory, monitor, object, pubsub, refused, scan, script, server, set,
-    shutdown, slowlog, sort, sorted, stream, strings, txn,
+    hyperloglog, info, keyspace, latency, list, memory, monitor, object, pubsub, refused, scan, script,
+    server, set, shutdown, slowlog, sort, sorted, stream, strings, txn,
 };
 use crate::resp::args::Args;
 use crate::resp::error::Error;

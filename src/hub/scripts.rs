@@ -105,7 +105,8 @@ impl Scripts {
         }
         while known.evaluated > EVALUATED_MAX {
             let oldest = known.scripts.values().filter(|one| !one.loaded.load(Ordering::Relaxed));
-            let Some(oldest) = oldest.min_by_key(|one| one.used.load(Ordering::Relaxed)).map(Arc::clone) else {
+            let Some(oldest) = oldest.min_by_key(|one| one.used.load(Ordering::Relaxed)).map(Arc::clone)
+            else {
                 break;
             };
             oldest.gone.store(true, Ordering::Relaxed);

@@ -145,10 +145,8 @@ fn settings(lua: &Lua, link: &Rc<Link>, api: &Table) -> Result<(), Error> {
         if words.is_empty() {
             return Err(Raised::err(LOG_ARGUMENTS));
         }
-        let level = match level {
-            Value::Integer(level) => *level as f64,
-            Value::Number(level) => *level,
-            _ => return Err(Raised::err("First argument must be a number (log level).")),
+        let Some(level) = lua.coerce_number(level.clone())? else {
+            return Err(Raised::err("First argument must be a number (log level)."));
         };
         let level = match level as i64 {
             0 => LogLevel::Debug,

@@ -64,12 +64,13 @@ pub struct Run<'a> {
 pub struct Returned {
     value: Value,
     proto: Proto,
+    flatten: Function,
 }
 
 impl Returned {
     /// Writes it as a reply.
     pub fn write(self, reply: &mut Reply) -> Errors {
-        outgoing::write(reply, self.value, self.proto)
+        outgoing::write(reply, self.value, self.proto, &self.flatten)
     }
 
     /// The value itself.
@@ -189,7 +190,9 @@ impl Engine {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.drive(host, driver, function, run)));
         let stopped = self.link.close();
         let mut result = match outcome {
-            Ok(Ok((true, value))) if !stopped => Ok(Returned { value, proto: self.link.proto.get() }),
+            Ok(Ok((true, value))) if !stopped => {
+                Ok(Returned { value, proto: self.link.proto.get(), flatten: self.sandbox.flatten.clone() })
+            }
             Ok(Ok((_, value))) => Err(self.failure(run.name, &value)),
             Ok(Err(error)) => Err(failed(run.name, &error)),
             Err(_) => {

@@ -1,14 +1,18 @@
 //! What a script returns, as a reply.
 //!
-//! Walks tables with a stack of its own: tables that contain themselves end where Redis ends them, at a depth of about
-//! 8,000, with an error in their midst.
+//! Walks tables with a stack of its own, holding one of them for each level: tables that contain themselves end at a depth
+//! of some thousands with an error in their midst, as in Redis.
 
-use mlua::{Table, Value};
+use mlua::{Function, Table, Value};
 
+use crate::resp::output::Mark;
 use crate::resp::reply::{Proto, Reply};
 
-/// Tables within tables that are written, as in Redis: what the interpreter's C stack holds.
-const DEPTH_MAX: usize = 7_990;
+/// Room for tables within tables: an array takes one, a map or set three, as on the interpreter's stack in Redis. Fewer
+/// than there are places for values that are held from outside.
+const DEPTH_MAX: usize = 7_000;
+/// What a map or a set takes of it.
+const PAIRS_DEPTH: usize = 3;
 
 /// Bytes of a reply at most: tables that hold one another many times would be written as often.
 const REPLY_MAX_BYTES: usize = 512 << 20;
@@ -27,78 +31,174 @@ pub struct Errors {
     pub is_error: bool,
 }
 
-/// Where a table is being walked.
-enum Walk {
-    /// The elements 1, 2, …; how many were written.
-    Array { table: Table, written: usize, mark: crate::resp::output::Mark },
-    /// Keys and values, or keys alone.
-    Pairs { items: std::vec::IntoIter<Value> },
+/// A table that is being walked.
+struct Walk {
+    table: Table,
+    written: usize,
+    kind: Kind,
 }
 
-/// Writes `value`; `proto` is what the script has chosen by `redis.setresp`.
-pub fn write(reply: &mut Reply, value: Value, proto: Proto) -> Errors {
-    let mut errors = Errors::default();
-    let mut stack: Vec<Walk> = Vec::new();
-    let mut next = Some(value);
-    let (start, mut tables) = (reply.checkpoint(), 0);
-    loop {
-        if let Some(value) = next.take() {
-            tables += usize::from(value.is_table());
-            if tables > TABLES_MAX || (!stack.is_empty() && reply.bytes_since(start) > REPLY_MAX_BYTES) {
-                reply.truncate_to(start);
-                errors.lines.clear();
-                put_error(reply, b"ERR the script's reply is too large", false, &mut errors);
-                return errors;
-            }
-            if stack.len() >= DEPTH_MAX {
-                put_error(reply, b"ERR reached lua stack limit", false, &mut errors);
-            } else if let Some(walk) = put(reply, value, proto, &mut errors) {
-                stack.push(walk);
-            }
-            if stack.is_empty() {
-                return errors;
-            }
-            errors.is_error = false;
-        }
-        match stack.last_mut() {
-            None => return errors,
-            Some(Walk::Array { table, written, mark }) => {
-                match table.raw_get::<Value>((*written + 1) as f64) {
-                    Ok(Value::Nil) | Err(_) => {
-                        reply.close_array(*mark, *written);
-                        stack.pop();
-                    }
-                    Ok(value) => {
-                        *written += 1;
-                        next = Some(value);
-                    }
+enum Kind {
+    /// The elements 1, 2, … up to the first that is nil; the head goes before them.
+    Array(Mark),
+    /// So many elements, whose head is written.
+    Row(usize),
+}
+
+/// Writes `value`; `proto` is what the script has chosen by `redis.setresp`, `flatten` the sandbox's function.
+pub fn write(reply: &mut Reply, value: Value, proto: Proto, flatten: &Function) -> Errors {
+    let mut writer =
+        Writer { start: reply.checkpoint(), reply, proto, flatten, tables: 0, errors: Errors::default() };
+    writer.run(value);
+    writer.errors
+}
+
+struct Writer<'a> {
+    reply: &'a mut Reply,
+    start: Mark,
+    proto: Proto,
+    flatten: &'a Function,
+    tables: usize,
+    errors: Errors,
+}
+
+impl Writer<'_> {
+    fn run(&mut self, value: Value) {
+        let (mut stack, mut depth): (Vec<Walk>, usize) = (Vec::new(), 0);
+        let mut next = Some(value);
+        loop {
+            if let Some(value) = next.take() {
+                self.tables += usize::from(value.is_table());
+                let is_large = !stack.is_empty() && self.reply.bytes_since(self.start) > REPLY_MAX_BYTES;
+                if is_large || self.tables > TABLES_MAX {
+                    return self.give_up();
                 }
+                if depth >= DEPTH_MAX {
+                    self.error(b"ERR reached lua stack limit", false);
+                } else if let Some(walk) = self.put(value) {
+                    depth += walk.depth();
+                    stack.push(walk);
+                }
+                // What is within something else is not the whole reply.
+                self.errors.is_error &= stack.is_empty() && depth == 0;
             }
-            Some(Walk::Pairs { items }) => match items.next() {
+            let Some(walk) = stack.last_mut() else { return };
+            match walk.next() {
                 Some(value) => next = Some(value),
                 None => {
+                    if let Kind::Array(mark) = walk.kind {
+                        self.reply.close_array(mark, walk.written);
+                    }
+                    depth -= walk.depth();
                     stack.pop();
                 }
-            },
+            }
         }
-        if stack.is_empty() {
-            return errors;
+    }
+
+    /// The reply is an error instead of what it was to be.
+    fn give_up(&mut self) {
+        self.reply.truncate_to(self.start);
+        self.errors.lines.clear();
+        self.error(b"ERR the script's reply is too large", false);
+    }
+
+    /// Writes a value, or begins to walk it.
+    fn put(&mut self, value: Value) -> Option<Walk> {
+        match value {
+            Value::String(text) => self.reply.bulk(&text.as_bytes()),
+            Value::Boolean(value) if self.proto == Proto::Resp3 => self.reply.boolean(value),
+            Value::Boolean(true) => self.reply.integer(1),
+            Value::Integer(value) => self.reply.integer(value),
+            Value::Number(value) => self.reply.integer(whole(value)),
+            Value::Table(table) => return self.put_table(table),
+            _ => self.reply.null(),
+        }
+        None
+    }
+
+    fn put_table(&mut self, table: Table) -> Option<Walk> {
+        let field = |name: &str| table.raw_get::<Value>(name).unwrap_or(Value::Nil);
+        if let Some(line) = text(field("err")) {
+            let counted = matches!(field("ignore_error_stats_update"), Value::Boolean(true));
+            self.error(&line, counted);
+            return None;
+        }
+        if let Some(line) = text(field("ok")) {
+            put_line(self.reply, b'+', &line);
+            return None;
+        }
+        if let Value::Number(value) = number(field("double")) {
+            self.reply.double(value);
+            return None;
+        }
+        if let Value::Table(map) = field("map") {
+            return self.row(&map, true);
+        }
+        if let Value::Table(set) = field("set") {
+            return self.row(&set, false);
+        }
+        if let Some(digits) = text(field("big_number")) {
+            if self.reply.proto() == Proto::Resp3 {
+                put_line(self.reply, b'(', &digits);
+            } else {
+                self.reply.bulk(&on_one_line(&digits));
+            }
+            return None;
+        }
+        if let Value::Table(parts) = field("verbatim_string") {
+            let part = |name: &str| text(parts.raw_get::<Value>(name).unwrap_or(Value::Nil));
+            if let (Some(format), Some(text)) = (part("format"), part("string")) {
+                put_verbatim(self.reply, &format, &text);
+                return None;
+            }
+        }
+        Some(Walk { kind: Kind::Array(self.reply.deferred_array()), table, written: 0 })
+    }
+
+    /// Begins a map or a set.
+    fn row(&mut self, table: &Table, is_map: bool) -> Option<Walk> {
+        let Ok((row, len)) = self.flatten.call::<(Table, usize)>((table, is_map)) else {
+            self.error(b"ERR not enough memory", false);
+            return None;
+        };
+        if is_map {
+            self.reply.map(len / 2)
+        } else {
+            self.reply.set(len)
+        }
+        Some(Walk { kind: Kind::Row(len), table: row, written: 0 })
+    }
+
+    fn error(&mut self, line: &[u8], counted: bool) {
+        put_line(self.reply, b'-', line);
+        self.errors.is_error = true;
+        if !counted && self.errors.lines.len() < ERRORS_MAX {
+            self.errors.lines.push(line.to_vec());
         }
     }
 }
 
-/// Writes a value, or begins to walk it.
-fn put(reply: &mut Reply, value: Value, proto: Proto, errors: &mut Errors) -> Option<Walk> {
-    match value {
-        Value::String(text) => reply.bulk(&text.as_bytes()),
-        Value::Boolean(value) if proto == Proto::Resp3 => reply.boolean(value),
-        Value::Boolean(true) => reply.integer(1),
-        Value::Integer(value) => reply.integer(value),
-        Value::Number(value) => reply.integer(whole(value)),
-        Value::Table(table) => return put_table(reply, table, errors),
-        _ => reply.null(),
+impl Walk {
+    fn depth(&self) -> usize {
+        match self.kind {
+            Kind::Array(_) => 1,
+            Kind::Row(_) => PAIRS_DEPTH,
+        }
     }
-    None
+
+    fn next(&mut self) -> Option<Value> {
+        let value = self.table.raw_get::<Value>((self.written + 1) as f64).unwrap_or(Value::Nil);
+        let is_over = match self.kind {
+            Kind::Array(_) => value.is_nil(),
+            Kind::Row(len) => self.written >= len,
+        };
+        if is_over {
+            return None;
+        }
+        self.written += 1;
+        Some(value)
+    }
 }
 
 /// A double as C converts it to a 64-bit integer on the machines that there are: what does not fit is the smallest.
@@ -108,50 +208,6 @@ fn whole(value: f64) -> i64 {
     } else {
         i64::MIN
     }
-}
-
-fn put_table(reply: &mut Reply, table: Table, errors: &mut Errors) -> Option<Walk> {
-    let field = |name: &str| table.raw_get::<Value>(name).unwrap_or(Value::Nil);
-    if let Some(line) = text(field("err")) {
-        let counted = matches!(field("ignore_error_stats_update"), Value::Boolean(true));
-        put_error(reply, &line, counted, errors);
-        return None;
-    }
-    if let Some(line) = text(field("ok")) {
-        put_line(reply, b'+', &line);
-        return None;
-    }
-    if let Value::Number(value) = number(field("double")) {
-        reply.double(value);
-        return None;
-    }
-    if let Value::Table(map) = field("map") {
-        let items: Vec<Value> =
-            map.pairs::<Value, Value>().flatten().flat_map(|(key, value)| [key, value]).collect();
-        reply.map(items.len() / 2);
-        return Some(Walk::Pairs { items: items.into_iter() });
-    }
-    if let Value::Table(set) = field("set") {
-        let items: Vec<Value> = set.pairs::<Value, Value>().flatten().map(|(key, _)| key).collect();
-        reply.set(items.len());
-        return Some(Walk::Pairs { items: items.into_iter() });
-    }
-    if let Some(digits) = text(field("big_number")) {
-        if reply.proto() == Proto::Resp3 {
-            put_line(reply, b'(', &digits);
-        } else {
-            reply.bulk(&on_one_line(&digits));
-        }
-        return None;
-    }
-    if let Value::Table(parts) = field("verbatim_string") {
-        let part = |name: &str| text(parts.raw_get::<Value>(name).unwrap_or(Value::Nil));
-        if let (Some(format), Some(text)) = (part("format"), part("string")) {
-            put_verbatim(reply, &format, &text);
-            return None;
-        }
-    }
-    Some(Walk::Array { mark: reply.deferred_array(), table, written: 0 })
 }
 
 fn text(value: Value) -> Option<Vec<u8>> {
@@ -165,14 +221,6 @@ fn number(value: Value) -> Value {
     match value {
         Value::Integer(value) => Value::Number(value as f64),
         other => other,
-    }
-}
-
-fn put_error(reply: &mut Reply, line: &[u8], counted: bool, errors: &mut Errors) {
-    put_line(reply, b'-', line);
-    errors.is_error = true;
-    if !counted && errors.lines.len() < ERRORS_MAX {
-        errors.lines.push(line.to_vec());
     }
 }
 

@@ -2,7 +2,8 @@
 -- own environment, uses nothing of it, and gets all that it needs as arguments. Functions of it that scripts see must not
 -- hand out anything that is not theirs: no table behind a read-only one, no interpreter function that is kept from them.
 local raw_pcall, raw_xpcall, raw_resume, raw_insert, globals, backing, caught_text, caught_value, handle, error, type,
-  select, tonumber, concat, loadstring, gsub_text, gsub_steps = ...
+  select, tonumber, concat, loadstring, gsub_text, gsub_steps, next,
+  raw_unpack = ...
 
 -- What pcall gives: an error table becomes its text. After a stop nothing comes back.
 local function after_pcall(ok, ...)
@@ -15,8 +16,8 @@ local function after_resume(ok, ...)
   return false, caught_value((...))
 end
 
-local function pcall(...)
-  return after_pcall(raw_pcall(...))
+local function pcall(f, ...)
+  return after_pcall(raw_pcall(f, ...))
 end
 
 local function xpcall(f, ...)
@@ -55,6 +56,25 @@ local function insert(t, ...)
     error("bad argument #2 to 'insert' (position out of bounds)", 2)
   end
   return raw_insert(t, place, value)
+end
+
+-- C counts results in 32 bits, and the interpreter has room for fewer than 8,000.
+local results_max, int_max = 7990, 2147483647
+
+local function unpack(t, i, j)
+  if type(t) ~= 'table' then
+    error("bad argument #1 to 'unpack' (table expected, got " .. (t == nil and 'no value' or type(t)) .. ")", 2)
+  end
+  local first, last = tonumber(i == nil and 1 or i), tonumber(j == nil and #t or j)
+  if not first or not last then
+    local place, got = first and 3 or 2, type(first and j or i)
+    error("bad argument #" .. place .. " to 'unpack' (number expected, got " .. got .. ")", 2)
+  end
+  if first > last then return end
+  if not (last - first < results_max and first > -int_max and last < int_max) then
+    error('too many results to unpack', 2)
+  end
+  return raw_unpack(t, first, last)
 end
 
 -- A chunk that comes in pieces.
@@ -99,6 +119,20 @@ local function gsub(s, p, r, ...)
   return finish()
 end
 
+-- The keys of a table and, if asked for, the values, in a row: what is to be written as a map or a set.
+local function flatten(t, with_values)
+  local row, count = {}, 0
+  for k, v in next, t do
+    count = count + 1
+    row[count] = k
+    if with_values then
+      count = count + 1
+      row[count] = v
+    end
+  end
+  return row, count
+end
+
 -- Runs a script: its parameters are globals.
 local function run_script(f, keys, argv)
   globals.KEYS = keys
@@ -111,4 +145,4 @@ local function run_function(f, keys, argv)
   return raw_xpcall(function() return f(keys, argv) end, handle)
 end
 
-return pcall, xpcall, resume, insert, load, gsub, run_script, run_function
+return pcall, xpcall, resume, insert, load, gsub, unpack, flatten, run_script, run_function

@@ -42,14 +42,11 @@ const MATH: &[&str] = &[
 /// Functions of the library `coroutine` that are taken over as they are.
 const COROUTINE: &[&str] = &["create", "running", "status", "wrap", "yield"];
 
-/// Results that `unpack` gives at most, as Lua's C stack allows.
-const UNPACK_MAX: i64 = 7_990;
-
 /// The source of what must be Lua.
 const PRELUDE: &str = include_str!("prelude.lua");
 
 /// Functions that it makes.
-const MADE: usize = 8;
+const MADE: usize = 10;
 
 /// The finished sandbox.
 pub struct Sandbox {
@@ -57,6 +54,8 @@ pub struct Sandbox {
     pub globals: Table,
     /// The globals as scripts see them.
     pub front: Table,
+    /// Puts a table's keys, or keys and values, in a row: `(table, with values)` gives the row and its length.
+    pub flatten: Function,
     /// Runs a script, under the error handler: `(function, keys, argv)`.
     pub run_script: Function,
     /// Runs a function of a library likewise.
@@ -131,6 +130,8 @@ pub fn build(lua: &Lua, parts: Parts<'_>) -> Result<Sandbox, Error> {
         Value::Function(loadstring.clone()),
         Value::Function(text::substitute_text(lua, link)?),
         Value::Function(text::substitute(lua, link)?),
+        Value::Function(next.clone()),
+        raw.get("unpack")?,
     ];
     lua.set_globals(front.clone())?;
     let prelude =
@@ -138,13 +139,14 @@ pub fn build(lua: &Lua, parts: Parts<'_>) -> Result<Sandbox, Error> {
     let made: Variadic<Function> = prelude.call(Variadic::from_iter(arguments))?;
     let made: [Function; MADE] =
         Vec::from(made).try_into().map_err(|_| Error::runtime("the prelude is broken"))?;
-    let [pcall, xpcall, resume, insert, load, gsub, run_script, run_function] = made;
+    let [pcall, xpcall, resume, insert, load, gsub, unpack, flatten, run_script, run_function] = made;
     globals.raw_set("pcall", pcall)?;
     globals.raw_set("xpcall", xpcall)?;
     coroutines.raw_set("resume", resume)?;
     tables.raw_set("insert", insert)?;
     strings.raw_set("gsub", gsub)?;
     globals.raw_set("load", load)?;
+    globals.raw_set("unpack", unpack)?;
     globals.raw_set("loadstring", loadstring)?;
     let clock = lua.create_table()?;
     clock.raw_set("clock", lua.create_function(|_, ()| Ok(processor_seconds()))?)?;
@@ -157,7 +159,7 @@ pub fn build(lua: &Lua, parts: Parts<'_>) -> Result<Sandbox, Error> {
         globals.raw_set(name, table)?;
     }
     protect_strings(lua, &guard, &globals, &strings)?;
-    Ok(Sandbox { globals, front, run_script, run_function })
+    Ok(Sandbox { globals, front, flatten, run_script, run_function })
 }
 
 /// Methods of strings lead to the library, and nobody gets at their metatable.
@@ -220,19 +222,7 @@ fn basics(lua: &Lua) -> Result<Vec<(&'static str, Function)>, Error> {
         }
     })?;
     let info = lua.create_function(|lua, ()| Ok((lua.used_memory() / 1024) as f64))?;
-    let unpack = lua.create_function(|lua, args: Variadic<Value>| {
-        let table = guard::table_argument(lua, &args, "unpack")?;
-        let first = integer(lua, &args, 1, "unpack", Some(1))?;
-        let last = integer(lua, &args, 2, "unpack", Some(table.raw_len() as i64))?;
-        if first > last {
-            return Ok(Variadic::new());
-        }
-        if last - first >= UNPACK_MAX {
-            return Err(Raised::here(lua, "too many results to unpack"));
-        }
-        (first..=last).map(|index| table.raw_get::<Value>(index as f64)).collect::<Result<Variadic<_>, _>>()
-    })?;
-    Ok(vec![("collectgarbage", collect), ("gcinfo", info), ("unpack", unpack)])
+    Ok(vec![("collectgarbage", collect), ("gcinfo", info)])
 }
 
 /// The integer at `index` of a function's arguments, cut to 32 bits as C does.

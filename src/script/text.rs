@@ -49,21 +49,26 @@ fn matching<R>(
         }
     };
     let outcome = with(&mut Matcher::new(subject, pattern, anchors, &mut go_on));
-    outcome.map_err(|broken| match (broken, stopped) {
-        (Broken::Malformed(why), _) => Raised::here(lua, why),
-        (Broken::Stopped, Some(error)) => error,
-        (Broken::Stopped, None) => Raised::here(lua, "pattern too complex"),
-    })
+    outcome.map_err(|broken| stopped.unwrap_or_else(|| malformed(lua, broken)))
 }
 
-/// The captures of a match; without any, the match itself if `whole`.
-fn captured(matcher: &Matcher<'_>, found: Match, whole: bool) -> Result<Vec<Capture>, Broken> {
+fn malformed(lua: &Lua, broken: Broken) -> Error {
+    match broken {
+        Broken::Malformed(why) => Raised::here(lua, why),
+        Broken::Stopped => Raised::here(lua, "pattern too complex"),
+    }
+}
+
+/// The captures of a match, each of which may be broken; without any, the match itself if `whole`.
+fn captured(matcher: &Matcher<'_>, found: Match, whole: bool) -> Captures {
     let count = if matcher.captures() == 0 && whole { 1 } else { matcher.captures() };
     (0..count).map(|index| matcher.capture(index, found)).collect()
 }
 
-fn value_of(lua: &Lua, subject: &[u8], capture: Capture) -> Result<Value, Error> {
-    match capture {
+type Captures = Vec<Result<Capture, Broken>>;
+
+fn value_of(lua: &Lua, subject: &[u8], capture: Result<Capture, Broken>) -> Result<Value, Error> {
+    match capture.map_err(|broken| malformed(lua, broken))? {
         Capture::Text(start, end) => lua.create_string(&subject[start..end]).map(Value::String),
         Capture::Position(at) | Capture::Open(at) => Ok(Value::Number((at + 1) as f64)),
     }
@@ -87,7 +92,7 @@ fn search(lua: &Lua, link: &Rc<Link>, args: &[Value], find: bool) -> Result<Vari
     }
     let found = matching(lua, link, (&subject, &pattern, true), |matcher| {
         let Some(found) = matcher.find(from)? else { return Ok(None) };
-        Ok(Some((found, captured(matcher, found, !find)?)))
+        Ok(Some((found, captured(matcher, found, !find))))
     })?;
     let Some((found, captures)) = found else { return Ok(Variadic::from_iter([Value::Nil])) };
     let mut values = Vec::new();
@@ -112,7 +117,7 @@ fn walk(lua: &Lua, link: &Rc<Link>, args: &[Value]) -> Result<Function, Error> {
         }
         let found = matching(lua, &link, (&subject, &pattern, false), |matcher| {
             let Some(found) = matcher.find(at.get())? else { return Ok(None) };
-            Ok(Some((found, captured(matcher, found, true)?)))
+            Ok(Some((found, captured(matcher, found, true))))
         })?;
         let Some((found, captures)) = found else {
             at.set(subject.len() + 1);
@@ -210,7 +215,7 @@ fn begin(lua: &Lua, args: &[Value]) -> Result<Substitution, Error> {
 
 impl Substitution {
     /// Goes to the next match, copying what lies between; gives its captures.
-    fn next(&mut self, lua: &Lua, link: &Rc<Link>) -> Result<Option<Vec<Capture>>, Error> {
+    fn next(&mut self, lua: &Lua, link: &Rc<Link>) -> Result<Option<Captures>, Error> {
         link.make_room(lua, self.result.len())?;
         if self.ended || self.left <= 0 {
             self.end();
@@ -221,7 +226,7 @@ impl Substitution {
             loop {
                 if let Some(end) = matcher.match_at(*at)? {
                     let found = Match { start: *at, end };
-                    return Ok(Some((found, captured(matcher, found, true)?, matcher.is_anchored())));
+                    return Ok(Some((found, captured(matcher, found, true), matcher.is_anchored())));
                 }
                 match self.subject.get(*at) {
                     Some(byte) if !matcher.is_anchored() => result.push(*byte),
@@ -284,7 +289,13 @@ impl Substitution {
     }
 
     /// Puts a text in for a match, in which `%1` stands for a capture.
-    fn expand(&mut self, lua: &Lua, text: &[u8], found: Match, captures: &[Capture]) -> Result<(), Error> {
+    fn expand(
+        &mut self,
+        lua: &Lua,
+        text: &[u8],
+        found: Match,
+        captures: &[Result<Capture, Broken>],
+    ) -> Result<(), Error> {
         let mut bytes = text.iter();
         while let Some(&byte) = bytes.next() {
             if byte != b'%' {
@@ -296,12 +307,13 @@ impl Substitution {
             match next {
                 b'0' => self.result.extend_from_slice(&self.subject[found.start..found.end]),
                 b'1'..=b'9' => match captures.get(usize::from(next - b'1')) {
-                    Some(Capture::Text(start, end)) => {
+                    Some(Ok(Capture::Text(start, end))) => {
                         self.result.extend_from_slice(&self.subject[*start..*end]);
                     }
-                    Some(Capture::Position(at) | Capture::Open(at)) => {
+                    Some(Ok(Capture::Position(at) | Capture::Open(at))) => {
                         self.result.extend_from_slice((at + 1).to_string().as_bytes());
                     }
+                    Some(Err(broken)) => return Err(malformed(lua, *broken)),
                     None => return Err(Raised::here(lua, "invalid capture index")),
                 },
                 other => self.result.push(other),

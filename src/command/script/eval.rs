@@ -11,7 +11,9 @@ use crate::command::script::host::{Rules, Server};
 use crate::command::script::local::{Local, Ready};
 use crate::command::script::shebang::Promises;
 use crate::command::spec::arg::Arg;
-use crate::command::spec::flags::{Flags, MAY_REPLICATE, NO_MANDATORY_KEYS, NOSCRIPT, READONLY, SKIP_MONITOR, STALE};
+use crate::command::spec::flags::{
+    Flags, MAY_REPLICATE, NO_MANDATORY_KEYS, NOSCRIPT, READONLY, SKIP_MONITOR, STALE,
+};
 use crate::command::spec::key_spec::{ACCESS, KeySpec, RO, RW, UPDATE};
 use crate::command::spec::{Group, Handler, Spec};
 use crate::hub::running::Kind;
@@ -27,9 +29,25 @@ use smallvec::SmallVec;
 /// The family's rows.
 pub const COMMANDS: &[Spec] = &[
     row("eval", eval, "2.6.0", "Runs a script.", MAY_REPLICATE, BODY, WRITES_NOTED),
-    row("evalsha", evalsha, "2.6.0", "Runs a script that is known by its SHA1.", MAY_REPLICATE, DIGEST, WRITES),
+    row(
+        "evalsha",
+        evalsha,
+        "2.6.0",
+        "Runs a script that is known by its SHA1.",
+        MAY_REPLICATE,
+        DIGEST,
+        WRITES,
+    ),
     row("eval_ro", eval_ro, "7.0.0", "Runs a script that must not write.", READONLY, BODY, READS_NOTED),
-    row("evalsha_ro", evalsha_ro, "7.0.0", "Runs a script that must not write, known by its SHA1.", READONLY, DIGEST, READS),
+    row(
+        "evalsha_ro",
+        evalsha_ro,
+        "7.0.0",
+        "Runs a script that must not write, known by its SHA1.",
+        READONLY,
+        DIGEST,
+        READS,
+    ),
 ];
 
 const WRITES: &[KeySpec] = &[KeySpec::key_num(2, 0, 1, 1).flags(RW | ACCESS | UPDATE)];
@@ -209,7 +227,12 @@ fn count(cx: &Cx<'_>, line: &[u8]) {
 ///
 /// # Errors
 /// It may not run at all, or the command is held back.
-pub fn rules(cx: &mut Cx<'_>, promises: Promises, read_only: bool, is_function: bool) -> Result<Rules, Error> {
+pub fn rules(
+    cx: &mut Cx<'_>,
+    promises: Promises,
+    read_only: bool,
+    is_function: bool,
+) -> Result<Rules, Error> {
     let out_of_memory = is_out_of_memory(cx)?;
     if promises.declared {
         let is_frugal = promises.allow_oom || promises.no_writes;

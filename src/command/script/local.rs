@@ -51,7 +51,8 @@ impl Local {
     /// There is no memory for it.
     pub fn engine(&mut self, hub: &Hub, limit_bytes: usize) -> Result<&mut Engine, Error> {
         let generation = hub.scripts.generation();
-        let is_good = self.generation == generation && self.engine.as_ref().is_some_and(|one| !one.is_spoiled());
+        let is_good =
+            self.generation == generation && self.engine.as_ref().is_some_and(|one| !one.is_spoiled());
         if !is_good {
             self.forget(hub);
             self.generation = generation;
@@ -77,7 +78,13 @@ impl Local {
     ///
     /// # Errors
     /// It is no Lua, or its first line says something unknown.
-    pub fn by_body(&mut self, hub: &Hub, body: &[u8], limit_bytes: usize, now_ns: u64) -> Result<Rc<Ready>, Error> {
+    pub fn by_body(
+        &mut self,
+        hub: &Hub,
+        body: &[u8],
+        limit_bytes: usize,
+        now_ns: u64,
+    ) -> Result<Rc<Ready>, Error> {
         self.engine(hub, limit_bytes)?;
         let hash = self.hasher.hash_one(body);
         if let Some(ready) = self.by_body.get(&hash)
@@ -97,7 +104,13 @@ impl Local {
     ///
     /// # Errors
     /// Nobody knows it.
-    pub fn by_digest(&mut self, hub: &Hub, digest: &[u8], limit_bytes: usize, now_ns: u64) -> Result<Rc<Ready>, Error> {
+    pub fn by_digest(
+        &mut self,
+        hub: &Hub,
+        digest: &[u8],
+        limit_bytes: usize,
+        now_ns: u64,
+    ) -> Result<Rc<Ready>, Error> {
         let digest: Digest = digest.try_into().map_err(|_| Error::NoScript)?;
         let digest = digest.map(|byte| byte.to_ascii_lowercase());
         self.engine(hub, limit_bytes)?;
@@ -122,7 +135,13 @@ impl Local {
         Ok(script.digest)
     }
 
-    fn compile(&mut self, hub: &Hub, source: Source, limit_bytes: usize, now_ns: u64) -> Result<Rc<Ready>, Error> {
+    fn compile(
+        &mut self,
+        hub: &Hub,
+        source: Source,
+        limit_bytes: usize,
+        now_ns: u64,
+    ) -> Result<Rc<Ready>, Error> {
         if self.by_digest.len() >= COMPILED_MAX || self.by_body.len() >= COMPILED_MAX {
             self.by_body.clear();
             self.by_digest.clear();
@@ -132,9 +151,10 @@ impl Local {
             Source::Known(script) => &script.body,
         };
         let (promises, at) = shebang::read(body)?;
-        let code = self.engine(hub, limit_bytes)?.compile(&body[at..]).map_err(|why| {
-            Error::err(format_args!("Error compiling script (new function): {why}"))
-        })?;
+        let code = self
+            .engine(hub, limit_bytes)?
+            .compile(&body[at..])
+            .map_err(|why| Error::err(format_args!("Error compiling script (new function): {why}")))?;
         let script = match source {
             Source::New(script) => hub.scripts.insert(script, false, now_ns),
             Source::Known(script) => script,

@@ -90,7 +90,9 @@ fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
         return Ok(());
     }
     if is("yes") || is("sync") {
-        return Err(Error::Fixed("ERR SCRIPT DEBUG is not supported: scripts run on threads that serve others"));
+        return Err(Error::Fixed(
+            "ERR SCRIPT DEBUG is not supported: scripts run on threads that serve others",
+        ));
     }
     Err(Error::Fixed("ERR Use SCRIPT DEBUG YES/SYNC/NO"))
 }
