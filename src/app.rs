@@ -87,6 +87,7 @@ pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hu
         blocked: Default::default(),
         running: Default::default(),
         scripts: Default::default(),
+        functions: Default::default(),
         script_stats: Arc::new(WorkerStats::new(commands)),
         tracking,
         rests: Default::default(),

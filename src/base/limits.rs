@@ -101,6 +101,10 @@ pub const CLUSTER_HOLD_MAX_MS: u64 = 5_000;
 pub const CLUSTER_HOLD_RETRY_MS: u64 = 20;
 /// Requests with scripts that wait for the thread that runs long ones, at most; further ones are refused.
 pub const SCRIPTS_APART_MAX: usize = 4096;
+/// Memory that the texts of all libraries of functions may take together.
+pub const LIBRARIES_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Longest that a library may take to load.
+pub const LIBRARY_LOAD_MAX_MS: u64 = 500;
 /// Wishes of operators to the cluster that may wait.
 pub const CLUSTER_WISHES_MAX: usize = 16;
 /// Longest body of a control message between nodes.

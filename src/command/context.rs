@@ -13,6 +13,7 @@ use crate::base::rng::Rng;
 use crate::base::slot::Slot;
 use crate::command::ahead::Ahead;
 use crate::command::blocking::Begun;
+use crate::command::function::local::Local as Functions;
 use crate::command::script::local::Local;
 use crate::command::session::Session;
 use crate::command::table::Entry;
@@ -76,6 +77,8 @@ pub struct WorkerState {
     pub last_ns: u64,
     /// Its interpreter for scripts, from the first script on; taken out while one runs.
     pub scripts: Option<Box<Local>>,
+    /// Its interpreter for functions, from the first library on; taken out while one runs.
+    pub functions: Option<Box<Functions>>,
 }
 
 impl WorkerLocal {
@@ -111,6 +114,7 @@ impl WorkerLocal {
             noted: Noted::default(),
             last_ns: clock.mono_ns(),
             scripts: None,
+            functions: None,
             clock,
         };
         Self { hub, state }

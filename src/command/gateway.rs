@@ -3,7 +3,7 @@
 //!
 //! A command whose keys are all served here runs as on any connection: that costs it nothing. MGET, MSET, DEL, UNLINK,
 //! EXISTS and TOUCH are split by slot, one part for each; DBSIZE, KEYS, FLUSHALL, FLUSHDB, RANDOMKEY and SCAN go to
-//! every node. Neither is atomic over nodes. All else needs keys of one slot. Replies of parts are not read but cut.
+//! every node, and so do SCRIPT LOAD and FUNCTION LOAD and what undoes them. Neither is atomic over nodes. All else needs keys of one slot. Replies of parts are not read but cut.
 //!
 //! A client of the gateway is subscribed where it is connected, to shard channels too: what is published to them comes to
 //! every node with a gateway. What PUBSUB tells is of all nodes together; a pattern counts once for each.
@@ -37,6 +37,17 @@ fn is_split(entry: &Entry) -> bool {
 fn is_everywhere(entry: &Entry) -> bool {
     if entry.spec.group == Group::PubSub {
         return entry.full_name.starts_with("pubsub|") && entry.spec.name != "help";
+    }
+    if entry.spec.group == Group::Scripting {
+        return matches!(
+            entry.full_name.as_str(),
+            "function|load"
+                | "function|delete"
+                | "function|flush"
+                | "function|restore"
+                | "script|load"
+                | "script|flush"
+        );
     }
     matches!(entry.spec.name, "dbsize" | "keys" | "flushall" | "flushdb" | "randomkey" | "scan")
 }

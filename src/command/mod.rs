@@ -16,6 +16,7 @@ pub mod dump;
 pub mod execute;
 pub mod expire;
 pub mod flush;
+pub mod function;
 pub mod gates;
 pub mod gateway;
 pub mod geo;

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use crate::command::context::Cx;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::command::{
-    acl, bitmap, client, cluster, config, connection, debug, docs, dump, expire, flush, geo, hash,
+    acl, bitmap, client, cluster, config, connection, debug, docs, dump, expire, flush, function, geo, hash,
     hyperloglog, info, keyspace, latency, list, memory, monitor, object, pubsub, refused, scan, script,
     server, set, shutdown, slowlog, sort, sorted, stream, strings, txn,
 };
@@ -91,6 +91,8 @@ static FAMILIES: &[&[Spec]] = &[
     txn::COMMANDS,
     script::eval::COMMANDS,
     script::manage::COMMANDS,
+    function::manage::COMMANDS,
+    function::call::COMMANDS,
     docs::COMMANDS,
 ];
 

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod courier;
 pub mod errors;
 pub mod events;
+pub mod functions;
 pub mod gateway;
 pub mod latency;
 pub mod message;
@@ -48,6 +49,8 @@ pub struct Hub {
     pub scripts: scripts::Scripts,
     /// Scripts that take long.
     pub running: running::Running,
+    /// Libraries of functions.
+    pub functions: functions::Functions,
     /// Who is subscribed to what.
     pub pubsub: Arc<pubsub::PubSub>,
     /// Who hears of what happens to keys.

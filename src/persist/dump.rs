@@ -29,10 +29,15 @@ pub fn write(value: ValueRef<'_>) -> Vec<u8> {
     let mut payload = Vec::new();
     rdb::encode(value, Dialect::Redis, &mut payload);
     let version = rdb::version_of(&payload);
-    payload.extend_from_slice(&version.to_le_bytes());
-    let sum = crc64(&payload);
-    payload.extend_from_slice(&sum.to_le_bytes());
+    close(&mut payload, version);
     payload
+}
+
+/// Puts version and checksum behind a payload's body.
+pub fn close(payload: &mut Vec<u8>, version: u16) {
+    payload.extend_from_slice(&version.to_le_bytes());
+    let sum = crc64(payload);
+    payload.extend_from_slice(&sum.to_le_bytes());
 }
 
 /// The body of a payload whose version and checksum are right.

@@ -52,7 +52,7 @@ impl Compiled {
 /// One run of a script or function.
 #[derive(Clone, Copy)]
 pub struct Run<'a> {
-    /// What errors call it: a script's SHA1, a function's name.
+    /// What errors call it: a script's SHA1, a function's name. Without one they do not say where they were raised.
     pub name: &'a str,
     /// Its `KEYS`.
     pub keys: &'a [&'a [u8]],
@@ -178,6 +178,46 @@ impl Engine {
     ) -> Result<Returned, Failure> {
         let driver = self.sandbox.run_function.clone();
         self.run(host, &driver, function, run)
+    }
+
+    /// Globals of which nothing is there but these tables, by name.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn scarce_globals(&self, tables: &[(&str, Table)]) -> Result<Table, Error> {
+        let Sandbox { guard, missing, .. } = &self.sandbox;
+        let globals = self.lua.create_table()?;
+        for (name, table) in tables {
+            let front = guard.protect(&self.lua, table, Some(missing), Value::Boolean(false))?;
+            globals.raw_set(*name, front)?;
+        }
+        let behind = self.lua.create_table()?;
+        behind.raw_set("__index", missing)?;
+        globals.set_metatable(Some(behind))?;
+        Ok(globals)
+    }
+
+    /// Runs code that sees other globals while it runs. Its errors do not say where they were raised.
+    ///
+    /// # Errors
+    /// As [`Engine::run_function`].
+    pub fn run_within(
+        &mut self,
+        globals: &Table,
+        host: &mut dyn Host,
+        code: &Compiled,
+    ) -> Result<(), Failure> {
+        let Some(shown) = self.sandbox.front.metatable() else {
+            self.spoiled = true;
+            return Err(Failure::new("ERR the interpreter is damaged"));
+        };
+        let led = shown.raw_set("__index", globals);
+        let result = match led {
+            Ok(()) => self.run_function(host, code, Run { name: "", keys: &[], argv: &[] }),
+            Err(error) => Err(failed("", &error)),
+        };
+        self.spoiled |= shown.raw_set("__index", &self.sandbox.globals).is_err();
+        result.map(drop)
     }
 
     fn run(

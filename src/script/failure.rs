@@ -128,7 +128,7 @@ impl Caught {
     /// What is told of it; `name` is the script's.
     pub fn into_failure(self, name: &str) -> Failure {
         let mut line = self.line;
-        if let Some((source, at)) = self.place {
+        if let Some((source, at)) = self.place.filter(|_| !name.is_empty()) {
             line.extend_from_slice(format!(" script: {name}, on {source}:{at}.").as_bytes());
         }
         Failure { line, counted: self.counted, stopped: false }

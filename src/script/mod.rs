@@ -8,11 +8,14 @@
 pub mod api;
 pub mod engine;
 pub mod failure;
+pub mod flags;
 pub mod guard;
 pub mod host;
 pub mod incoming;
 pub mod lib;
+pub mod library;
 pub mod link;
+pub mod metadata;
 pub mod number;
 pub mod outgoing;
 pub mod pattern;

@@ -56,6 +56,10 @@ pub struct Sandbox {
     pub front: Table,
     /// Puts a table's keys, or keys and values, in a row: `(table, with values)` gives the row and its length.
     pub flatten: Function,
+    /// Which tables are read-only.
+    pub guard: Guard,
+    /// Called for globals that do not exist.
+    pub missing: Function,
     /// Runs a script, under the error handler: `(function, keys, argv)`.
     pub run_script: Function,
     /// Runs a function of a library likewise.
@@ -158,8 +162,10 @@ pub fn build(lua: &Lua, parts: Parts<'_>) -> Result<Sandbox, Error> {
         let table = guard.protect(lua, table, None, Value::Boolean(false))?;
         globals.raw_set(name, table)?;
     }
+    // The name that Valkey has for it.
+    globals.raw_set("server", globals.raw_get::<Value>("redis")?)?;
     protect_strings(lua, &guard, &globals, &strings)?;
-    Ok(Sandbox { globals, front, flatten, run_script, run_function })
+    Ok(Sandbox { globals, front, guard, missing, flatten, run_script, run_function })
 }
 
 /// Methods of strings lead to the library, and nobody gets at their metatable.

@@ -6,6 +6,7 @@ mod connection;
 mod dump;
 mod expiry;
 mod flush;
+mod functions;
 mod geo;
 mod hashes;
 mod hyperloglog;

@@ -9,6 +9,7 @@
 mod events;
 mod families;
 mod maker;
+mod scripts;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -14,8 +14,8 @@ mod streams;
 mod write;
 mod ziplist;
 
-pub use read::{INFLATED_MAX_BYTES, Malformed, decode};
-pub use write::encode;
+pub use read::{INFLATED_MAX_BYTES, Malformed, decode, take_text};
+pub use write::{encode, text as put_text};
 
 /// Which readers must understand what is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

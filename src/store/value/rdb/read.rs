@@ -56,6 +56,17 @@ pub fn decode(bytes: &[u8], thresholds: &Thresholds) -> Result<Value, Malformed>
     if reader.rest.is_empty() { Ok(value) } else { Err(Malformed) }
 }
 
+/// Takes one string off the front of `bytes`, in any of its forms.
+///
+/// # Errors
+/// There is none.
+pub fn take_text(bytes: &mut &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut reader = Reader { rest: bytes, inflated_left: INFLATED_MAX_BYTES };
+    let text = reader.string()?.into_owned();
+    *bytes = reader.rest;
+    Ok(text)
+}
+
 /// A length's first byte and what follows it.
 enum Length {
     /// A length or a number.

@@ -111,7 +111,7 @@ pub(super) fn length(out: &mut Vec<u8>, length: u64) {
 }
 
 /// Appends a string, as an integer where it is the text of a small one.
-pub(super) fn text(out: &mut Vec<u8>, bytes: &[u8]) {
+pub fn text(out: &mut Vec<u8>, bytes: &[u8]) {
     let number = if bytes.len() <= INTEGER_TEXT_MAX { parse_i64(bytes) } else { None };
     if !number.is_some_and(|number| integer(out, number)) {
         length(out, bytes.len() as u64);
