@@ -219,3 +219,60 @@ fn a_subscriber_that_does_not_read_is_closed_and_the_others_get_everything() {
     }
     assert!(got < MESSAGES, "{got}");
 }
+
+#[test]
+fn many_subscribers_get_every_message_in_order() {
+    const SUBSCRIBERS: usize = 60;
+    const MESSAGES: usize = 300;
+    let server = Server::start(&["--threads", "2"]);
+    let mut subscribers: Vec<Client> = (0..SUBSCRIBERS).map(|_| server.connect()).collect();
+    for (number, subscriber) in subscribers.iter_mut().enumerate() {
+        subscriber.send_line(if number % 3 == 0 { "HELLO 3" } else { "HELLO 2" });
+        subscriber.receive();
+        exchange(subscriber, "SUBSCRIBE a", &[r#"["subscribe", "a", 1]"#]);
+    }
+    let mut publishers = [server.connect(), server.connect()];
+    // All at once, so that messages meet others that are not written yet.
+    for number in 0..MESSAGES {
+        for (at, publisher) in publishers.iter_mut().enumerate() {
+            publisher.send(&["PUBLISH", "a", &format!("{at}:{number}")]);
+        }
+    }
+    for publisher in &mut publishers {
+        (0..MESSAGES).for_each(|_| publisher.expect(&SUBSCRIBERS.to_string()));
+    }
+    for subscriber in &mut subscribers {
+        let mut next = [0; 2];
+        for _ in 0..2 * MESSAGES {
+            let frame = subscriber.receive().to_string();
+            let message = frame.trim_start_matches('>').trim_start_matches(r#"["message", "a", ""#);
+            let at = usize::from(message.starts_with('1'));
+            assert_eq!(message, format!("{at}:{}\"]", next[at]));
+            next[at] += 1;
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_ends_gives_up_all_that_it_was_subscribed_to() {
+    const NAMES: usize = 5_000;
+    let server = Server::start(&[]);
+    let (mut client, mut control) = (server.connect(), server.connect());
+    for command in ["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"] {
+        let mut words = vec![command.to_owned()];
+        words.extend((0..NAMES).map(|number| format!("n:{number}")));
+        client.send(&words);
+        (0..NAMES).for_each(|_| drop(client.receive()));
+    }
+    let counts = |control: &mut Client| {
+        let stats = control.line("INFO stats").text();
+        let lines = stats.lines().filter(|line| line.starts_with("pubsub"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let all = |count: usize| {
+        ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"].map(|name| format!("{name}:{count}"))
+    };
+    assert_eq!(counts(&mut control), all(NAMES));
+    drop(client);
+    wait_until("nothing is left", || counts(&mut control) == all(0));
+}

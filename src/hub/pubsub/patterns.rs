@@ -58,6 +58,14 @@ impl Patterns {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Whether nothing is left of patterns that nobody is subscribed to any more.
+    #[cfg(test)]
+    pub fn is_clean(&self) -> bool {
+        let index = self.index.read();
+        index.by_beginning.len() == index.by_beginning.values().filter(|alike| !alike.is_empty()).count()
+            && index.lengths.values().sum::<usize>() == index.by_beginning.len()
+    }
+
     /// Appends the patterns that match a channel.
     pub fn collect_matching<A: Array<Item = Arc<Topic>>>(&self, channel: &[u8], into: &mut SmallVec<A>) {
         let index = self.index.read();

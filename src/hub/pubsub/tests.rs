@@ -130,6 +130,26 @@ fn events_are_heard_while_a_name_can_match_their_channels() {
 }
 
 #[test]
+fn of_many_patterns_only_those_that_match_get_a_message() {
+    const PATTERNS: usize = 5_000;
+    let (pubsub, clients) = (PubSub::default(), clients(1));
+    let pattern = |number: usize| format!("{}:{number}:*", "x".repeat(number % 7));
+    for number in 0..PATTERNS {
+        assert!(pubsub.subscribe(Kind::Pattern, pattern(number).as_bytes(), &clients[0]));
+    }
+    assert_eq!(pubsub.len(Kind::Pattern), PATTERNS);
+    for number in (0..PATTERNS).step_by(97) {
+        let channel = format!("{}:{number}:name", "x".repeat(number % 7));
+        assert_eq!(pubsub.publish(channel.as_bytes(), b"m", &NO_LIMITS, 0), 1);
+        assert!(text(&clients[0]).contains(&pattern(number)));
+    }
+    for number in 0..PATTERNS {
+        assert!(pubsub.unsubscribe(Kind::Pattern, pattern(number).as_bytes(), &clients[0]));
+    }
+    assert!(pubsub.is_empty() && pubsub.patterns.is_clean());
+}
+
+#[test]
 fn many_threads_come_and_go_by_one_name() {
     let pubsub = Arc::new(PubSub::default());
     let threads: Vec<_> = clients(4)
