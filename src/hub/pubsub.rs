@@ -48,6 +48,9 @@ impl Kind {
 /// What the channels of keyspace events begin with.
 const EVENT_CHANNELS: [&[u8]; 2] = [b"__keyspace@", b"__keyevent@"];
 
+/// A name and its subscribers.
+pub type Subscribed = (Box<[u8]>, Vec<Arc<Client>>);
+
 /// Told with true when the first subscription can match a channel of keyspace events, with false when none can.
 pub type Switch = Box<dyn Fn(bool) + Send + Sync>;
 
@@ -229,7 +232,7 @@ impl PubSub {
     }
 
     /// The shard channels for whose slots `is_asked` says yes, each with its subscribers.
-    pub fn shard_channels(&self, is_asked: impl Fn(Slot) -> bool) -> Vec<(Box<[u8]>, Vec<Arc<Client>>)> {
+    pub fn shard_channels(&self, is_asked: impl Fn(Slot) -> bool) -> Vec<Subscribed> {
         let mut names = self.shards.names();
         names.retain(|name| is_asked(slot_of(name)));
         let with_members = |name: Box<[u8]>| {

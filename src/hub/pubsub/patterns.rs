@@ -3,13 +3,13 @@
 //!
 //! The list of patterns is locked for a look-up only, never while messages are queued.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use smallvec::{Array, SmallVec};
 
-use super::topics::{Named, Names, Topic};
+use super::topics::{Names, Topic};
 use crate::base::glob;
 use crate::base::lock::RwLock;
 
@@ -28,7 +28,7 @@ struct Index {
 }
 
 /// Patterns that begin alike.
-type Alike = HashSet<Named, ahash::RandomState>;
+type Alike = HashMap<Box<[u8]>, Arc<Topic>, ahash::RandomState>;
 
 /// The bytes of a pattern before the first that is special.
 fn beginning(pattern: &[u8]) -> &[u8] {
@@ -71,8 +71,7 @@ impl Patterns {
         let index = self.index.read();
         for &length in index.lengths.keys().take_while(|&&length| length <= channel.len()) {
             let Some(alike) = index.by_beginning.get(&channel[..length]) else { continue };
-            let topics = alike.iter().map(|Named(topic)| topic);
-            into.extend(topics.filter(|topic| glob::matches(topic.name(), channel, false)).cloned());
+            into.extend(alike.values().filter(|topic| glob::matches(topic.name(), channel, false)).cloned());
         }
     }
 }
@@ -80,7 +79,7 @@ impl Patterns {
 impl Names for Patterns {
     fn find(&self, name: &[u8]) -> Option<Arc<Topic>> {
         let index = self.index.read();
-        index.by_beginning.get(beginning(name))?.get(name).map(|Named(topic)| Arc::clone(topic))
+        index.by_beginning.get(beginning(name))?.get(name).cloned()
     }
 
     fn obtain(&self, name: &[u8]) -> Arc<Topic> {
@@ -91,14 +90,14 @@ impl Names for Patterns {
         let begin = beginning(name);
         let alike = by_beginning.entry(begin.into()).or_default();
         // Somebody else may have been first.
-        if let Some(Named(topic)) = alike.get(name) {
+        if let Some(topic) = alike.get(name) {
             return Arc::clone(topic);
         }
         if alike.is_empty() {
             *lengths.entry(begin.len()).or_default() += 1;
         }
         let topic = Arc::new(Topic::new(name));
-        alike.insert(Named(Arc::clone(&topic)));
+        alike.insert(name.into(), Arc::clone(&topic));
         self.count.fetch_add(1, Ordering::Relaxed);
         topic
     }
@@ -107,7 +106,7 @@ impl Names for Patterns {
         let Index { by_beginning, lengths } = &mut *self.index.write();
         let begin = beginning(topic.name());
         let Some(alike) = by_beginning.get_mut(begin) else { return };
-        if !alike.get(topic.name()).is_some_and(|Named(known)| Arc::ptr_eq(known, topic)) {
+        if !alike.get(topic.name()).is_some_and(|known| Arc::ptr_eq(known, topic)) {
             return;
         }
         alike.remove(topic.name());

@@ -111,7 +111,7 @@ pub trait Names {
 
 /// A topic under its name.
 #[derive(Clone)]
-pub struct Named(pub Arc<Topic>);
+struct Named(Arc<Topic>);
 
 impl Borrow<[u8]> for Named {
     fn borrow(&self) -> &[u8] {
