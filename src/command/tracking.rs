@@ -293,7 +293,6 @@ pub fn redirect_of(client: &Client) -> i64 {
 
 /// Remembers which keys a command that only reads has read, for a client that tracks in default mode; under their
 /// shards' locks. Of scripts, the commands count that they run.
-#[cold]
 pub fn remember(cx: &mut Cx<'_>, entry: &Entry, args: Args<'_>) {
     if !cx.session.caching.applies() || entry.spec.group == Group::Scripting {
         return;

@@ -52,6 +52,8 @@ const SWEPT_A_TICK: usize = 256;
 const DROPPED_A_TICK: usize = 16;
 /// Keys of lost slots of which a client is told one by one; beyond that it is told to drop everything.
 pub const LOST_KEYS_MAX: usize = 10_000;
+/// Room for so many keys is kept for the next command.
+const STALE_KEPT: usize = 1024;
 /// No key.
 const NO_AGE: u64 = u64::MAX;
 
@@ -380,25 +382,31 @@ impl Tracking {
     /// Tells everybody whom it concerns; nothing is left to be told afterwards. `author` is the client whose command it
     /// was: what it changed itself is not told to it if it does not want to hear of that.
     pub fn tell(&self, invalid: &mut Invalid, author: Option<u64>, audience: &mut Audience<'_>) {
-        let Invalid { all, mut keys, changed } = std::mem::take(invalid);
+        let Invalid { all, keys, changed } = invalid;
         let mut teller = Teller::new(audience);
-        if all {
+        if std::mem::take(all) {
+            keys.clear();
+            changed.clear();
             return self.tell_all(&mut teller);
         }
         keys.sort_by_key(|stale| stale.order);
-        for Stale { taken, by_itself, .. } in &keys {
+        for Stale { taken, by_itself, .. } in keys.drain(..) {
             for number in &taken.readers {
                 // Apart, so that the lock is not held while the client is told.
                 let client = self.followers.read().get(number).map(Arc::clone);
                 let Some(client) = client.filter(|client| client.has(flag::TRACKING)) else { continue };
-                let looped = client.has(flag::TRACKING_NOLOOP) && author == Some(client.id) && !by_itself;
+                let looped = author == Some(client.id) && client.has(flag::TRACKING_NOLOOP) && !by_itself;
                 if !client.has(flag::TRACKING_BCAST) && !looped {
-                    teller.tell_key(&client, &taken.key);
+                    teller.tell_key(&client, taken.key.bytes());
                 }
             }
         }
         if !changed.is_empty() {
-            self.broadcast(&changed, author, &mut teller);
+            self.broadcast(changed, author, &mut teller);
+            changed.clear();
+        }
+        if keys.capacity() > STALE_KEPT {
+            *keys = Vec::new();
         }
     }
 
@@ -470,7 +478,7 @@ impl Tracking {
             };
             for taken in taken {
                 self.count_taken(&taken);
-                let key: Arc<[u8]> = taken.key.into();
+                let key: Arc<[u8]> = taken.key.bytes().into();
                 for number in &taken.readers {
                     let keys = by_client.entry(*number).or_default();
                     // One more than are told one by one says that there are too many.

@@ -14,12 +14,17 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::target;
+use crate::base::num::IntegerText;
 use crate::config::types::OutputLimits;
 use crate::hub::clients::{Client, Clients, OutputLimit, flag};
 use crate::resp::reply::Reply;
 
 /// Keys that one notice of lost slots names at most.
 const KEYS_A_NOTICE: usize = 256;
+
+/// What a notice takes beside its keys, and each key, about.
+const FRAME_BYTES: usize = 64;
+const KEY_BYTES: usize = 40;
 
 /// To whom notices go, and how.
 pub struct Audience<'a> {
@@ -64,7 +69,7 @@ impl Form {
     }
 
     fn keys<'k>(self, keys: impl ExactSizeIterator<Item = &'k [u8]>) -> Bytes {
-        let mut frame = Vec::with_capacity(64 + keys.len() * 32);
+        let mut frame = Vec::with_capacity(FRAME_BYTES + keys.len() * KEY_BYTES);
         frame.extend_from_slice(self.head());
         header(&mut frame, b'*', keys.len());
         for key in keys {
@@ -78,7 +83,7 @@ impl Form {
 
 fn header(frame: &mut Vec<u8>, kind: u8, number: usize) {
     frame.push(kind);
-    frame.extend_from_slice(number.to_string().as_bytes());
+    frame.extend_from_slice(IntegerText::new().format_u64(number as u64));
     frame.extend_from_slice(b"\r\n");
 }
 

@@ -4,8 +4,9 @@
 //! order in which they were made. Whatever takes an entry out gives away who read it; clients are numbers here, and
 //! numbers of clients that have gone are forgotten when a list of readers would have to grow, or with the entry.
 //!
-//! Cost: 48 bytes, the key's own, and 5 to 11 for the index, for a key with one reader; four bytes for each further
-//! one. The index grows in 16 pieces, so that no call moves more than a sixteenth of it.
+//! Cost: one cache line, and 5 to 11 bytes for the index, for a key of up to [`INLINE_MAX`] bytes with one reader; longer
+//! keys lie outside, and each further reader takes four bytes. The index grows in 16 pieces, so that no call moves more
+//! than a sixteenth of it.
 
 use ahash::RandomState;
 use hashbrown::HashTable;
@@ -20,6 +21,47 @@ const NONE: u32 = u32::MAX;
 /// Readers beside the first that a list begins with.
 const READERS_MIN: usize = 3;
 
+/// Longest key that lies in its entry.
+pub const INLINE_MAX: usize = 30;
+
+/// A key's name.
+#[derive(Debug)]
+pub enum Name {
+    /// Its length, and the bytes in front.
+    Inline(u8, [u8; INLINE_MAX]),
+    /// A longer one.
+    Heap(Box<[u8]>),
+}
+
+impl Name {
+    fn new(key: &[u8]) -> Self {
+        let mut bytes = [0; INLINE_MAX];
+        match bytes.get_mut(..key.len()) {
+            Some(front) => {
+                front.copy_from_slice(key);
+                Self::Inline(key.len() as u8, bytes)
+            }
+            None => Self::Heap(key.into()),
+        }
+    }
+
+    /// The name itself.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Inline(length, bytes) => bytes.get(..usize::from(*length)).unwrap_or(bytes),
+            Self::Heap(bytes) => bytes,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Inline(..) => 0,
+            Self::Heap(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// Entries, as they are handed over to be dropped elsewhere.
 pub type Chunk = Box<[Entry]>;
 /// Numbers of clients.
@@ -32,7 +74,7 @@ struct Others(Vec<u32>);
 /// A key and who has read it.
 #[derive(Debug)]
 pub struct Entry {
-    key: Box<[u8]>,
+    key: Name,
     /// When it was made, as a number that only grows, over all parts.
     age: u64,
     more: Option<Box<Others>>,
@@ -44,12 +86,12 @@ pub struct Entry {
     used: bool,
 }
 
-const _: () = assert!(size_of::<Entry>() == 48);
+const _: () = assert!(size_of::<Entry>() == 64);
 
 impl Entry {
     fn vacant() -> Self {
         Self {
-            key: Box::default(),
+            key: Name::new(&[]),
             age: 0,
             more: None,
             first: 0,
@@ -73,7 +115,7 @@ impl Entry {
     fn heap_bytes(&self) -> usize {
         let more =
             self.more.as_ref().map_or(0, |more| size_of::<Vec<u32>>() + more.0.capacity() * size_of::<u32>());
-        self.key.len() + more
+        self.key.heap_bytes() + more
     }
 }
 
@@ -90,7 +132,7 @@ pub struct Delta {
 #[derive(Debug)]
 pub struct Taken {
     /// The key.
-    pub key: Box<[u8]>,
+    pub key: Name,
     /// Who has read it.
     pub readers: Readers,
 }
@@ -164,7 +206,7 @@ impl Table {
     }
 
     fn find(&self, key: &[u8], hash: u64) -> Option<u32> {
-        self.index[Self::piece(hash)].find(hash, |&at| *self.entry(at).key == *key).copied()
+        self.index[Self::piece(hash)].find(hash, |&at| self.entry(at).key.bytes() == key).copied()
     }
 
     /// Notes that a client has read a key; `age` numbers a key that is new, `is_gone` tells clients that have left.
@@ -183,8 +225,10 @@ impl Table {
         let Some(at) = self.vacancy() else { return Delta::default() };
         let (older, age) = (self.youngest, age());
         let entry = self.entry_mut(at);
-        *entry = Entry { key: key.into(), age, first: reader, older, slot, used: true, ..Entry::vacant() };
-        self.heap_bytes += key.len();
+        let key = Name::new(key);
+        let heap_bytes = key.heap_bytes();
+        *entry = Entry { key, age, first: reader, older, slot, used: true, ..Entry::vacant() };
+        self.heap_bytes += heap_bytes;
         match older {
             NONE => self.oldest = at,
             older => self.entry_mut(older).younger = at,
@@ -192,7 +236,7 @@ impl Table {
         self.youngest = at;
         let Self { index, chunks, hasher, .. } = self;
         let hash_of = |&at: &u32| {
-            hasher.hash_one(&*chunks[at as usize / CHUNK_ENTRIES][at as usize % CHUNK_ENTRIES].key)
+            hasher.hash_one(chunks[at as usize / CHUNK_ENTRIES][at as usize % CHUNK_ENTRIES].key.bytes())
         };
         index[Self::piece(hash)].insert_unique(hash, at, hash_of);
         self.keys += 1;
@@ -244,8 +288,12 @@ impl Table {
         if self.keys == 0 {
             return None;
         }
-        let at = self.find(key, self.hasher.hash_one(key))?;
-        Some(self.remove(at))
+        let hash = self.hasher.hash_one(key);
+        let Self { index, chunks, .. } = self;
+        let is_it =
+            |&at: &u32| chunks[at as usize / CHUNK_ENTRIES][at as usize % CHUNK_ENTRIES].key.bytes() == key;
+        let (at, _) = index[Self::piece(hash)].find_entry(hash, is_it).ok()?.remove();
+        Some(self.unlink(at))
     }
 
     /// Takes the oldest key out.
@@ -326,10 +374,15 @@ impl Table {
     }
 
     fn remove(&mut self, at: u32) -> Taken {
-        let hash = self.hasher.hash_one(&*self.entry(at).key);
+        let hash = self.hasher.hash_one(self.entry(at).key.bytes());
         if let Ok(found) = self.index[Self::piece(hash)].find_entry(hash, |&other| other == at) {
             found.remove();
         }
+        self.unlink(at)
+    }
+
+    /// Frees an entry that is not in the index any more.
+    fn unlink(&mut self, at: u32) -> Taken {
         self.heap_bytes -= entry_bytes(&self.chunks, at);
         let vacant = Entry { younger: self.free, ..Entry::vacant() };
         let entry = std::mem::replace(self.entry_mut(at), vacant);
@@ -356,7 +409,8 @@ impl Table {
         while at != NONE {
             let entry = self.entry(at);
             assert!(entry.used && entry.older == older && (keys == 0 || entry.age > age));
-            assert_eq!(self.find(&entry.key, self.hasher.hash_one(&*entry.key)), Some(at));
+            let key = entry.key.bytes();
+            assert_eq!(self.find(key, self.hasher.hash_one(key)), Some(at));
             assert!(
                 entry.more.as_ref().is_none_or(|more| more.0.is_sorted() && !more.0.contains(&entry.first))
             );
