@@ -31,7 +31,7 @@ const WRITES_WITHOUT_DENYOOM: &str = "
     flushall swapdb migrate xdel xtrim xreadgroup xgroup|setid xgroup|destroy xgroup|delconsumer xack
     xclaim xautoclaim zrem zremrangebyrank zremrangebyscore zremrangebylex zpopmin zpopmax zmpop
     bzpopmin bzpopmax bzmpop srem smove spop lrem ltrim lpop rpop lmpop blpop brpop blmpop hdel hgetdel
-    hgetex hpersist
+    hgetex hpersist function|delete function|flush
 ";
 
 /// Commands that count as reads and yet change a key: name, how.
