@@ -129,6 +129,9 @@ impl Engine {
         let base_bytes = lua.used_memory();
         lua.set_memory_limit(base_bytes + limit_bytes)?;
         link.limit_bytes.set(base_bytes + limit_bytes);
+        lib::limit_output(&lua, limit_bytes);
+        let own = Rc::clone(&link);
+        lib::watch(&lua, move |lua| own.tick(lua));
         link.watch_as_usual(&lua)?;
         Ok(Self { lua, link, sandbox, limit_bytes, base_bytes, spoiled: false })
     }
@@ -334,6 +337,7 @@ impl Engine {
             self.limit_bytes = limit_bytes;
             self.link.limit_bytes.set(self.base_bytes + limit_bytes);
             self.spoiled |= self.lua.set_memory_limit(self.base_bytes + limit_bytes).is_err();
+            lib::limit_output(&self.lua, limit_bytes);
         }
     }
 }

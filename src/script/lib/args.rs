@@ -1,6 +1,8 @@
 //! The arguments of a library's function, checked with the words of Lua's own libraries.
 
+use super::{OUTPUT_MAX_BYTES, OutputMax, Watcher};
 use mlua::{Error, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Result, Value};
+use std::rc::Rc;
 
 /// One call from a script: its arguments, and who called.
 pub struct Args<'a> {
@@ -32,6 +34,34 @@ impl Problem {
     }
 }
 
+/// Steps of a call that may be many.
+pub(super) struct Steps<'a> {
+    lua: &'a Lua,
+    left: u32,
+}
+
+impl Steps<'_> {
+    /// Steps between two looks at whether the script must end.
+    const BETWEEN: u32 = 4096;
+
+    /// Takes one.
+    ///
+    /// # Errors
+    /// The script must end.
+    #[inline]
+    pub(super) fn step(&mut self) -> Result<()> {
+        self.left -= 1;
+        if self.left == 0 { self.look() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn look(&mut self) -> Result<()> {
+        self.left = Self::BETWEEN;
+        let watcher = self.lua.app_data_ref::<Watcher>().map(|watcher| Rc::clone(&watcher.0));
+        watcher.map_or(Ok(()), |look| look(self.lua))
+    }
+}
+
 /// A function for scripts, of what it does with the arguments.
 ///
 /// # Errors
@@ -47,6 +77,16 @@ impl<'a> Args<'a> {
     /// The interpreter.
     pub fn lua(&self) -> &'a Lua {
         self.lua
+    }
+
+    /// The steps that it takes.
+    pub(super) fn steps(&self) -> Steps<'a> {
+        Steps { lua: self.lua, left: Steps::BETWEEN }
+    }
+
+    /// Most bytes that the call may produce.
+    pub fn output_max(&self) -> usize {
+        self.lua.app_data_ref::<OutputMax>().map_or(OUTPUT_MAX_BYTES, |max| max.0)
     }
 
     /// How many there are, trailing nils included.

@@ -112,7 +112,8 @@ fn library(lua: &Lua, settings: Shared, next: Function) -> Result<Table> {
 fn encode(args: &Args<'_>, settings: Settings, next: &Function) -> Result<LuaString> {
     match args.get(1) {
         Some(value) if args.count() == 1 => {
-            let text = Writer::new(settings, next).text_of(value).map_err(|problem| problem.of(args))?;
+            let text =
+                Writer::new(args, settings, next).text_of(value).map_err(|problem| problem.of(args))?;
             args.lua().create_string(text)
         }
         _ => Err(args.bad(1, "expected 1 argument")),
@@ -129,7 +130,9 @@ fn decode(args: &Args<'_>, settings: Settings) -> Result<Value> {
     let depth_max = settings.decode_max_depth.min(DEPTH_MAX);
     let mut reader = Reader::new(&bytes, settings.decode_invalid_numbers, depth_max).map_err(fail)?;
     let mut builder = Builder { lua: args.lua(), open: Vec::new(), result: Value::Nil };
+    let mut steps = args.steps();
     loop {
+        steps.step()?;
         match reader.next().map_err(fail)? {
             Event::Done => return Ok(builder.result),
             event => builder.take(event, reader.text())?,

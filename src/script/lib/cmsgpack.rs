@@ -5,7 +5,8 @@ pub mod read;
 mod write;
 
 use self::read::{Fault, Item, Reader};
-use super::args::{Args, Problem, function};
+use self::write::Writer;
+use super::args::{Args, Problem, Steps, function};
 use super::{DEPTH_MAX, RESULTS_MAX};
 use mlua::{Lua, LuaString, MultiValue, Result, Table, Value};
 
@@ -51,11 +52,11 @@ fn pack(args: &Args<'_>) -> Result<LuaString> {
     if args.count() == 0 {
         return Err(args.bad(0, "MessagePack pack needs input."));
     }
-    let mut out = Vec::new();
+    let mut writer = Writer::new(args);
     for value in args.values() {
-        write::write(value, 0, &mut out).map_err(|problem| problem.of(args))?;
+        writer.value(value, 0).map_err(|problem| problem.of(args))?;
     }
-    args.lua().create_string(out)
+    args.lua().create_string(writer.out)
 }
 
 /// Up to `limit` values behind `offset`, and in front of them where the next begins (-1 where none does); all values,
@@ -78,11 +79,12 @@ fn unpack(args: &Args<'_>, limit: i64, offset: i64) -> Result<MultiValue> {
     let is_all = limit == 0 && start == 0;
     let mut reader = Reader::new(rest);
     let mut values = MultiValue::new();
+    let mut steps = args.steps();
     while reader.left() > 0 && (is_all || values.len() < limit) {
         if values.len() >= RESULTS_MAX {
             return Err(args.fail(TOO_MANY));
         }
-        values.push_back(value(args.lua(), &mut reader).map_err(|problem| problem.of(args))?);
+        values.push_back(value(args.lua(), &mut reader, &mut steps).map_err(|problem| problem.of(args))?);
     }
     if !is_all {
         let next = if reader.left() == 0 { -1 } else { (length - reader.left()) as i64 };
@@ -104,9 +106,10 @@ impl From<Fault> for Problem {
 }
 
 /// The next whole value.
-fn value(lua: &Lua, reader: &mut Reader<'_>) -> std::result::Result<Value, Problem> {
+fn value(lua: &Lua, reader: &mut Reader<'_>, steps: &mut Steps<'_>) -> std::result::Result<Value, Problem> {
     let mut open: Vec<Open> = Vec::new();
     loop {
+        steps.step()?;
         let mut value = match reader.next()? {
             Item::Nil => Value::Nil,
             Item::Boolean(is_true) => Value::Boolean(is_true),

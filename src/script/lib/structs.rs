@@ -4,7 +4,7 @@ pub mod format;
 
 use self::format::{Fault, Format, Kind};
 use super::args::{Args, function};
-use super::{OUTPUT_MAX_BYTES, RESULTS_MAX, TOO_LONG};
+use super::{RESULTS_MAX, TOO_LONG};
 use mlua::{Error, Lua, LuaString, MultiValue, Result, Table, Value};
 
 /// The library's table.
@@ -30,10 +30,13 @@ fn pack(args: &Args<'_>) -> Result<LuaString> {
     let text = args.string(1)?;
     let text = text.as_bytes();
     let mut format = Format::new(&text);
+    let mut steps = args.steps();
     let mut out = Vec::new();
+    let max_bytes = args.output_max();
     let mut position = 0_usize;
     let mut next = 2;
     while let Some(item) = format.next(position).map_err(|fault| fail(args, fault))? {
+        steps.step()?;
         out.resize(out.len() + item.gap, 0);
         let mut size = item.size;
         match item.kind {
@@ -47,7 +50,7 @@ fn pack(args: &Args<'_>) -> Result<LuaString> {
                 let size_given = if size == 0 { bytes.len() } else { size };
                 // The argument that is named is the one behind.
                 let part = bytes.get(..size_given).ok_or_else(|| args.bad(next + 1, "string too short"))?;
-                if out.len() + part.len() > OUTPUT_MAX_BYTES {
+                if out.len() + part.len() > max_bytes {
                     return Err(args.fail(TOO_LONG));
                 }
                 out.extend_from_slice(part);
@@ -100,8 +103,10 @@ fn unpack(args: &Args<'_>) -> Result<MultiValue> {
     // A negative one is beyond any data.
     let mut position = usize::try_from(first).map_or(usize::MAX, |first| first - 1);
     let mut format = Format::new(&text);
+    let mut steps = args.steps();
     let mut results = MultiValue::new();
     while let Some(item) = format.next(position).map_err(|fault| fail(args, fault))? {
+        steps.step()?;
         position = position.saturating_add(item.gap);
         let end = position.saturating_add(item.size);
         let bytes = data.get(position..end).ok_or_else(|| args.bad(2, SHORT))?;
@@ -162,8 +167,10 @@ fn size(args: &Args<'_>) -> Result<f64> {
     let text = args.string(1)?;
     let text = text.as_bytes();
     let mut format = Format::new(&text);
+    let mut steps = args.steps();
     let mut position = 0_usize;
     while let Some(item) = format.next(position).map_err(|fault| fail(args, fault))? {
+        steps.step()?;
         match item.kind {
             Kind::Terminated => return Err(args.bad(1, "option 's' has no fixed size")),
             Kind::Bytes if item.size == 0 => return Err(args.bad(1, "option 'c0' has no fixed size")),

@@ -3,8 +3,8 @@
 //! A table that holds no other is written in one go; one that does is walked step by step, since what a table's own
 //! walk calls may not walk another without using the native stack.
 
-use super::super::args::{Problem, type_name};
-use super::super::{DEPTH_MAX, OUTPUT_MAX_BYTES, TOO_LONG, number};
+use super::super::args::{Args, Problem, Steps, type_name};
+use super::super::{DEPTH_MAX, TOO_LONG, number};
 use super::{InvalidNumbers, Settings};
 use mlua::{Error, Function, Table, Value};
 
@@ -28,13 +28,16 @@ pub(super) struct Writer<'a> {
     /// Lua's own `next`.
     next: &'a Function,
     out: Vec<u8>,
+    max_bytes: usize,
+    steps: Steps<'a>,
     frames: Vec<Frame>,
 }
 
 impl<'a> Writer<'a> {
-    /// A writer that walks by `next`.
-    pub(super) fn new(settings: Settings, next: &'a Function) -> Self {
-        Self { settings, next, out: Vec::new(), frames: Vec::new() }
+    /// A writer for the call `args`, which walks by `next`.
+    pub(super) fn new(args: &Args<'a>, settings: Settings, next: &'a Function) -> Self {
+        let (max_bytes, steps) = (args.output_max(), args.steps());
+        Self { settings, next, out: Vec::new(), max_bytes, steps, frames: Vec::new() }
     }
 
     /// The text of `value`.
@@ -82,6 +85,7 @@ impl<'a> Writer<'a> {
     }
 
     fn value(&mut self, value: &Value) -> Result<(), Problem> {
+        self.steps.step()?;
         match value {
             Value::Table(table) => return self.table(table),
             Value::String(text) => write_string(&text.as_bytes(), &mut self.out),
@@ -93,7 +97,7 @@ impl<'a> Writer<'a> {
             Value::LightUserData(pointer) if pointer.0.is_null() => self.out.extend_from_slice(b"null"),
             _ => return Err(refused(value, "type not supported")),
         }
-        if self.out.len() > OUTPUT_MAX_BYTES { Err(Problem::Text(TOO_LONG.to_owned())) } else { Ok(()) }
+        if self.out.len() > self.max_bytes { Err(Problem::Text(TOO_LONG.to_owned())) } else { Ok(()) }
     }
 
     fn number(&mut self, number: f64, value: &Value) -> Result<(), Problem> {

@@ -3,63 +3,79 @@
 //! Tables deeper than [`NESTING_MAX`] are written as nil, so that a table which holds itself ends; the walk may use the
 //! native stack for so few.
 
-use super::super::args::Problem;
-use super::super::{OUTPUT_MAX_BYTES, TOO_LONG};
+use super::super::TOO_LONG;
+use super::super::args::{Args, Problem, Steps};
 use mlua::{Error, Table, Value};
 
 /// How deep tables are written.
 const NESTING_MAX: usize = 16;
 
-/// Appends `value`, which is `level` tables deep.
-///
-/// # Errors
-/// The output is too long, or no memory.
-pub(super) fn write(value: &Value, level: usize, out: &mut Vec<u8>) -> Result<(), Problem> {
-    match value {
-        Value::String(text) => write_text(&text.as_bytes(), out),
-        Value::Boolean(is_true) => out.push(if *is_true { 0xc3 } else { 0xc2 }),
-        Value::Integer(number) => write_number(*number as f64, out),
-        Value::Number(number) => write_number(*number, out),
-        Value::Table(table) if level < NESTING_MAX => write_table(table, level, out)?,
-        _ => out.push(0xc0),
-    }
-    if out.len() > OUTPUT_MAX_BYTES { Err(Problem::Text(TOO_LONG.to_owned())) } else { Ok(()) }
+/// Bytes that are being written.
+pub(super) struct Writer<'a> {
+    /// What is written.
+    pub out: Vec<u8>,
+    max_bytes: usize,
+    steps: Steps<'a>,
 }
 
-fn write_table(table: &Table, level: usize, out: &mut Vec<u8>) -> Result<(), Problem> {
-    let mut count = 0_u32;
-    let mut highest = 0_i32;
-    let mut is_array = true;
-    table.for_each(|key: Value, _: Value| {
-        count = count.saturating_add(1);
-        match key {
-            Value::Integer(index) if (1..=i64::from(i32::MAX)).contains(&index) => {
-                highest = highest.max(index as i32)
-            }
-            _ => is_array = false,
-        }
-        Ok(())
-    })?;
-    if is_array && i64::from(highest) == i64::from(count) {
-        write_head(count, 0x90, [0xdc, 0xdd], out);
-        for index in 1..=i64::from(count) {
-            write(&table.raw_get(index)?, level + 1, out)?;
-        }
-        return Ok(());
+impl<'a> Writer<'a> {
+    /// A writer for the call `args`.
+    pub(super) fn new(args: &Args<'a>) -> Self {
+        Self { out: Vec::new(), max_bytes: args.output_max(), steps: args.steps() }
     }
-    write_head(count, 0x80, [0xde, 0xdf], out);
-    let mut problem = None;
-    let walked = table.for_each(|key: Value, value: Value| {
-        let written = write(&key, level + 1, out).and_then(|()| write(&value, level + 1, out));
-        written.map_err(|why| {
-            problem = Some(why);
-            // Ends the walk; `problem` says why.
-            Error::StackError
-        })
-    });
-    match problem {
-        Some(why) => Err(why),
-        None => Ok(walked?),
+
+    /// Appends `value`, which is `level` tables deep.
+    ///
+    /// # Errors
+    /// The output is too long, or no memory.
+    pub(super) fn value(&mut self, value: &Value, level: usize) -> Result<(), Problem> {
+        self.steps.step()?;
+        match value {
+            Value::String(text) => write_text(&text.as_bytes(), &mut self.out),
+            Value::Boolean(is_true) => self.out.push(if *is_true { 0xc3 } else { 0xc2 }),
+            Value::Integer(number) => write_number(*number as f64, &mut self.out),
+            Value::Number(number) => write_number(*number, &mut self.out),
+            Value::Table(table) if level < NESTING_MAX => self.table(table, level)?,
+            _ => self.out.push(0xc0),
+        }
+        if self.out.len() > self.max_bytes { Err(Problem::Text(TOO_LONG.to_owned())) } else { Ok(()) }
+    }
+
+    fn table(&mut self, table: &Table, level: usize) -> Result<(), Problem> {
+        let mut count = 0_u32;
+        let mut highest = 0_i32;
+        let mut is_array = true;
+        table.for_each(|key: Value, _: Value| {
+            count = count.saturating_add(1);
+            match key {
+                Value::Integer(index) if (1..=i64::from(i32::MAX)).contains(&index) => {
+                    highest = highest.max(index as i32);
+                }
+                _ => is_array = false,
+            }
+            Ok(())
+        })?;
+        if is_array && i64::from(highest) == i64::from(count) {
+            write_head(count, 0x90, [0xdc, 0xdd], &mut self.out);
+            for index in 1..=i64::from(count) {
+                self.value(&table.raw_get(index)?, level + 1)?;
+            }
+            return Ok(());
+        }
+        write_head(count, 0x80, [0xde, 0xdf], &mut self.out);
+        let mut problem = None;
+        let walked = table.for_each(|key: Value, value: Value| {
+            let written = self.value(&key, level + 1).and_then(|()| self.value(&value, level + 1));
+            written.map_err(|why| {
+                problem = Some(why);
+                // Ends the walk; `problem` says why.
+                Error::StackError
+            })
+        });
+        match problem {
+            Some(why) => Err(why),
+            None => Ok(walked?),
+        }
     }
 }
 

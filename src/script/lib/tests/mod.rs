@@ -119,15 +119,41 @@ fn depth_is_limited_whatever_a_script_sets() {
 #[test]
 fn output_is_limited() {
     let lua = interpreter();
-    let script = "local part = string.rep('a', 1048576) local t = {} for i = 1, 600 do t[i] = part end ";
-    for (expression, place) in [
-        ("cjson.encode(t)", "user_script:1: "),
-        ("cmsgpack.pack(t)", "user_script:1: "),
-        ("struct.pack(string.rep('c0', 600), unpack(t))", "user_script:1: "),
+    super::limit_output(&lua, 1 << 20);
+    let script = "local part = string.rep('a', 1024) local t = {} for i = 1, 1100 do t[i] = part end ";
+    for expression in [
+        "cjson.encode(t)",
+        "cjson.encode({a = t, b = {a = t}})",
+        "cmsgpack.pack(t)",
+        "cmsgpack.pack({a = t})",
+        "cmsgpack.pack(unpack(t))",
+        "struct.pack(string.rep('c0', 1100), unpack(t))",
+        "(function() cjson.encode_sparse_array(false, 0) return cjson.encode({[2147483647] = 1}) end)()",
     ] {
         let error =
             lua.load(format!("{script} return {expression}")).set_name("=user_script").exec().unwrap_err();
-        assert_eq!(text_of(&error), format!("{place}not enough memory"), "{expression}");
+        assert_eq!(text_of(&error), "user_script:1: not enough memory", "{expression}");
+    }
+}
+
+#[test]
+fn what_takes_long_is_watched_and_can_be_ended() {
+    let lua = interpreter();
+    super::watch(&lua, |_| Err(Error::runtime("ended")));
+    let many = "local t = {} for i = 1, 5000 do t[i] = {} end ";
+    for expression in [
+        "cjson.encode(t)",
+        "cjson.encode({a = t})",
+        "cjson.decode('[' .. string.rep('[],', 5000) .. '1]')",
+        "cmsgpack.pack(t)",
+        "cmsgpack.pack({a = t})",
+        "cmsgpack.unpack(string.rep('\\144', 5000))",
+        "struct.pack(string.rep('x', 5000))",
+        "struct.unpack(string.rep('x', 5000), string.rep('x', 5000))",
+        "struct.size(string.rep('x', 5000))",
+    ] {
+        let error = lua.load(format!("{many} return {expression}")).exec().unwrap_err();
+        assert_eq!(text_of(&error), "ended", "{expression}");
     }
 }
 
