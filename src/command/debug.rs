@@ -104,6 +104,15 @@ const SUBCOMMANDS: &[Spec] = &[
         .args(&[Arg::string("type")])
         .reply(Shape::Any)
         .finish(),
+    row(
+        "set-disable-deny-scripts",
+        set_disable_deny_scripts,
+        3,
+        "Chooses whether scripts may run what they must not.",
+    )
+    .args(&[Arg::integer("on")])
+    .reply(Shape::Ok)
+    .finish(),
     help_row("6.2.0", Group::Server, 0),
 ];
 
@@ -180,6 +189,14 @@ fn pause_cron(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     permit(cx)?;
     let on = parse_i64(&args[2]).ok_or(Error::NotAnInteger)?;
     cx.hub.rests.store(on != 0, Ordering::Relaxed);
+    cx.reply.ok();
+    Ok(())
+}
+
+fn set_disable_deny_scripts(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
+    permit(cx)?;
+    let on = parse_i64(&args[2]).ok_or(Error::NotAnInteger)?;
+    cx.hub.scripts.allows_all.store(on != 0, Ordering::Relaxed);
     cx.reply.ok();
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use mlua::{Error, Lua, LuaString, Table, Value, Variadic};
 use sha1::{Digest, Sha1};
 
+use crate::base::version::REDIS_VERSION;
 use crate::resp::reply::Proto;
 use crate::script::failure::Raised;
 use crate::script::guard::error_table;
@@ -15,9 +16,6 @@ use crate::script::number::format_g;
 
 /// Digits by which a number becomes a command's argument.
 const ARGUMENT_DIGITS: usize = 17;
-
-/// Version that scripts are told: major, minor, patch.
-pub const REDIS_VERSION: (u32, u32, u32) = (7, 4, 0);
 
 const NO_ARGUMENT: &str = "Please specify at least one argument for this redis lib call";
 const BAD_ARGUMENT: &str = "Lua redis lib command arguments must be strings or integers";
@@ -42,9 +40,9 @@ pub fn table(lua: &Lua, link: &Rc<Link>, functions: bool) -> Result<Table, Error
     {
         api.raw_set(name, bits)?;
     }
-    let (major, minor, patch) = REDIS_VERSION;
-    api.raw_set("REDIS_VERSION", format!("{major}.{minor}.{patch}"))?;
-    api.raw_set("REDIS_VERSION_NUM", major << 16 | minor << 8 | patch)?;
+    let parts = REDIS_VERSION.split('.').filter_map(|part| part.parse::<u32>().ok());
+    api.raw_set("REDIS_VERSION", REDIS_VERSION)?;
+    api.raw_set("REDIS_VERSION_NUM", parts.fold(0, |number, part| number << 8 | part))?;
     if !functions {
         api.raw_set("replicate_commands", lua.create_function(|_, ()| Ok(true))?)?;
         api.raw_set("breakpoint", lua.create_function(|_, ()| Ok(false))?)?;

@@ -58,8 +58,8 @@ local function insert(t, ...)
   return raw_insert(t, place, value)
 end
 
--- C counts results in 32 bits, and the interpreter has room for fewer than 8,000.
-local results_max, int_max = 7990, 2147483647
+-- C counts results in 32 bits; beyond 8,000 it finds itself that there is no room.
+local results_max, int_max = 8000, 2147483647
 
 local function unpack(t, i, j)
   if type(t) ~= 'table' then

@@ -17,6 +17,7 @@ mod lists;
 mod notifications;
 mod pubsub;
 mod scan;
+mod scripts;
 mod server;
 mod sets;
 mod sort;

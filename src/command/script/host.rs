@@ -14,7 +14,7 @@ use crate::command::context::Cx;
 use crate::command::execute;
 use crate::command::keys;
 use crate::command::pace::{self, Pace};
-use crate::command::spec::flags::{DENYOOM, MAY_REPLICATE, NOSCRIPT, WRITE};
+use crate::command::spec::flags::{BLOCKING, DENYOOM, MAY_REPLICATE, NOSCRIPT, WRITE};
 use crate::command::table::{self, Entry};
 use crate::resp::args::Args;
 use crate::resp::error::Error;
@@ -134,7 +134,9 @@ impl<'h, 'a, 'p> Server<'h, 'a, 'p> {
         if !spec.accepts(args.len()) || spec.handler.is_none() {
             return Err(ARITY);
         }
-        if spec.has(NOSCRIPT) && !self.cx.hub.scripts.allows_all.load(Ordering::Relaxed) {
+        // What would block acts as in MULTI.
+        let is_refused = spec.has(NOSCRIPT) && !spec.has(BLOCKING);
+        if is_refused && !self.cx.hub.scripts.allows_all.load(Ordering::Relaxed) {
             return Err(Error::NotFromScript);
         }
         if spec.has(WRITE) && self.rules.read_only {

@@ -51,8 +51,9 @@ pub fn run(cx: &mut Cx<'_>, key: &Key<'_>, mut options: Options<'_>) -> Result<(
     let thresholds = cx.thresholds();
     let mut lookups = Lookups::default();
     let value = value_under(&cx.data, key);
-    if options.as_stored && options.store.is_some() && matches!(value, Some(ValueRef::Set(_))) {
-        // A set has no order of its own that a stored list could have.
+    let is_for_good = options.store.is_some() || cx.session.in_script;
+    if options.as_stored && is_for_good && matches!(value, Some(ValueRef::Set(_))) {
+        // A set has no order of its own that a stored list could have, or that a script could rely on.
         (options.as_stored, options.alpha, options.by) = (false, true, None);
     }
     let outcome = match value {

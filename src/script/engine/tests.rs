@@ -177,7 +177,7 @@ fn errors_say_where() {
             "return setmetatable({}, 1)",
             "!ERR user_script:1: bad argument #2 to 'setmetatable' (nil or table expected)",
         ),
-        ("return unpack({}, 1, 1e8)", "!ERR user_script:1: too many results to unpack"),
+        ("local x = unpack({}, 1, 1e8)", "!ERR user_script:1: too many results to unpack"),
         ("local function f() return f() + 1 end return f()", "!ERR user_script:1: stack overflow"),
         ("redis.log(1)", "!ERR redis.log() requires two arguments or more."),
         ("redis.setresp(4)", "!ERR RESP version must be 2 or 3."),

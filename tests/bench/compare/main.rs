@@ -25,6 +25,7 @@ mod missratio;
 mod paced;
 mod pubsub;
 mod report;
+mod scripts;
 mod server;
 mod system;
 mod throughput;
@@ -50,6 +51,7 @@ enum Section {
     Churn,
     Types,
     Pubsub,
+    Scripts,
 }
 
 /// Compare Larder with other servers on this machine.
@@ -64,7 +66,7 @@ pub struct Options {
     /// Rounds of the throughput section
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
-    /// Only these workloads of the throughput section, or commands of the types section
+    /// Only these workloads of the throughput section, or commands of the sections types and scripts
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<String>,
     /// Seconds of each throughput run
@@ -114,6 +116,7 @@ fn run(options: &Options) -> io::Result<()> {
             Section::Churn => churn::run(options),
             Section::Types => types::run(options),
             Section::Pubsub => pubsub::run(options),
+            Section::Scripts => scripts::run(options),
         };
         // The sections do not need each other: one that breaks costs its own figures only.
         if let Err(error) = outcome {

@@ -23,6 +23,8 @@ use crate::{
 /// Connections, and commands that each sends at a time.
 const CONNECTIONS: usize = 20;
 const PIPELINE: usize = 16;
+/// Keys with a short string each.
+pub const STRINGS: u64 = 100_000;
 /// Members of the large collections.
 const MEMBERS: u64 = 1_000_000;
 /// Small hashes, with so many fields each.
@@ -41,19 +43,29 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a server is filled with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Filling {
+pub enum Filling {
+    /// Nothing at all.
     Nothing,
+    /// Strings of 20 bytes under `key:<n>`, [`STRINGS`] of them.
+    Strings,
+    /// Small hashes.
     Hashes,
+    /// Lists.
     Lists,
+    /// A large set.
     Set,
+    /// A large sorted set.
     SortedSet,
 }
 
 /// A command under load.
-struct Work {
-    name: &'static str,
-    filling: Filling,
-    command: fn(&mut Random, &mut Vec<u8>),
+pub struct Work {
+    /// What the table calls it.
+    pub name: &'static str,
+    /// What the server holds before.
+    pub filling: Filling,
+    /// Writes one request.
+    pub command: fn(&mut Random, &mut Vec<u8>),
 }
 
 const WORKS: [Work; 11] = [
@@ -139,7 +151,13 @@ const WORKS: [Work; 11] = [
 
 /// Runs every command and prints the tables.
 pub fn run(options: &Options) -> io::Result<()> {
-    title("Types: server CPU time per command, pipeline 16, server on one core");
+    let systems = measure_all(options, "Types", &WORKS, CPU_GOAL)?;
+    if options.workloads.is_empty() { memory(&systems) } else { Ok(()) }
+}
+
+/// Measures the server CPU time of each command and prints the table; gives the systems.
+pub fn measure_all(options: &Options, section: &str, works: &[Work], goal: f64) -> io::Result<Vec<System>> {
+    title(&format!("{section}: server CPU time per command, pipeline 16, server on one core"));
     let systems = System::available(&options.chosen(&[Kind::Larder, Kind::Redis]));
     let rounds = options.rounds.unwrap_or(if options.quick { 1 } else { 3 });
     let seconds = options.seconds.unwrap_or(if options.quick { 0.7 } else { 3.0 });
@@ -148,7 +166,7 @@ pub fn run(options: &Options) -> io::Result<()> {
     header.push("ratio");
     let mut table = Table::new(&header);
     let mut verdicts = Vec::new();
-    for work in &WORKS {
+    for work in works {
         if !options.workloads.is_empty() && !options.workloads.iter().any(|name| name == work.name) {
             continue;
         }
@@ -160,11 +178,11 @@ pub fn run(options: &Options) -> io::Result<()> {
                 figures.push(cpu_us);
             }
         }
-        row(&mut table, &mut verdicts, work.name, &systems, &figures, 3, CPU_GOAL);
+        row(&mut table, &mut verdicts, work.name, &systems, &figures, 3, goal);
     }
     table.print();
     verdicts.into_iter().for_each(|(what, measured, goal)| verdict(&what, measured, goal));
-    if options.workloads.is_empty() { memory(&systems) } else { Ok(()) }
+    Ok(systems)
 }
 
 /// Bytes of resident memory that each filling takes.
@@ -294,6 +312,11 @@ impl Load {
         let text = "a value of 20 bytes ";
         match filling {
             Filling::Nothing => Ok(0),
+            Filling::Strings => {
+                let words = |key| vec![String::from("SET"), format!("key:{key}"), text.to_owned()];
+                self.send_all((0..STRINGS).map(words))?;
+                Ok(STRINGS)
+            }
             Filling::Hashes => {
                 let commands = (0..HASHES).map(|hash| {
                     let mut words = vec![String::from("HSET"), format!("hash:{hash}")];
@@ -350,7 +373,7 @@ impl Load {
 }
 
 /// Appends a request.
-fn write(out: &mut Vec<u8>, words: &[&str]) {
+pub fn write(out: &mut Vec<u8>, words: &[&str]) {
     out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
     for word in words {
         out.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
