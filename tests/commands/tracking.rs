@@ -592,6 +592,42 @@ fn clients_without_replies_and_with_another_protocol_are_told_still_or_no_more()
 }
 
 #[test]
+fn of_scripts_their_commands_count() {
+    let server = Server::start(&[]);
+    let (mut client, mut other) = (tracking(&server, ""), server.connect());
+    let mut own = tracking(&server, "NOLOOP");
+    let told_after = |client: &mut Client, other: &mut Client, script: &str, keys: &str| -> Vec<String> {
+        client.cmd(&["EVAL", script, "2", "k", "l"]);
+        other.check(&format!("MSET {keys}"), "OK");
+        notices(client)
+    };
+    other.check("MSET k 1 l 1", "OK");
+    let all = "k 2 l 2 m 2";
+    assert!(told_after(&mut client, &mut other, "return redis.call('SET', 'm', 1)", all).is_empty());
+    let reads = "return redis.call('GET', 'l')";
+    assert_eq!(
+        told_after(&mut client, &mut other, reads, all),
+        [notice(&["l"])],
+        "what is read, not what is declared"
+    );
+    for line in ["MULTI", "EVAL_RO return(redis.call('MGET','k','l')) 2 k l", "EXEC"] {
+        client.line(line);
+    }
+    other.check("MSET l 1 k 1", "OK");
+    assert_eq!(notices(&mut client), [notice(&["l"]), notice(&["k"])], "in the order of the changes");
+    // What a script changes is told behind its reply, and not to whoever does not want to hear of itself.
+    let writes = "redis.call('GET', 'k'); redis.call('SET', 'k', 3); return redis.call('GET', 'k')";
+    client.send(&["EVAL", writes, "1", "k"]);
+    assert_eq!(
+        [client.receive().to_string(), client.receive().to_string()],
+        ["\"3\"".to_owned(), notice(&["k"])]
+    );
+    own.check("GET k", "\"3\"");
+    own.cmd(&["EVAL", "return redis.call('SET', 'k', 4)", "1", "k"]);
+    assert!(notices(&mut own).is_empty());
+}
+
+#[test]
 fn who_leaves_is_forgotten() {
     let server = Server::start(&[]);
     let mut other = server.connect();

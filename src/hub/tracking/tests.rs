@@ -294,7 +294,7 @@ fn names(frame: &Bytes) -> Option<Vec<Vec<u8>>> {
 fn play(seed: u64, max_keys: usize) {
     let (mut world, mut rng) = (World::new(max_keys), Rng::seeded(seed));
     (0..4).for_each(|_| world.join(&mut rng));
-    for _ in 0..4_000 {
+    for _ in 0..1_200 {
         let name = rng.below(KEYS).to_string().into_bytes();
         let at = rng.below(world.followers.len() as u64) as usize;
         let mut author = None;
