@@ -14,6 +14,7 @@ mod introspect;
 mod keys;
 mod keyspace;
 mod lists;
+mod long_scripts;
 mod notifications;
 mod pubsub;
 mod scan;

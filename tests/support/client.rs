@@ -46,6 +46,11 @@ impl Client {
         })
     }
 
+    /// From here on a reply that does not come within `limit` is an error.
+    pub fn limit_reading(&self, limit: Duration) {
+        self.stream.set_read_timeout(Some(limit)).expect("set a read timeout");
+    }
+
     /// Switches to RESP3 by HELLO; panics when the server does not agree.
     #[track_caller]
     pub fn hello3(mut self) -> Client {
