@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::command::context::Cx;
 use crate::command::execute;
-use crate::command::session::{Session, Transaction, WatchedKey};
+use crate::command::session::{ReplyMode, Session, Transaction, WatchedKey};
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{
     ALLOW_BUSY, DENYOOM, FAST, LOADING, MAY_REPLICATE, NOSCRIPT, SKIP_SLOWLOG, STALE, WRITE,
@@ -20,6 +20,7 @@ use crate::hub::Hub;
 use crate::hub::clients::flag;
 use crate::resp::args::Args;
 use crate::resp::error::Error;
+use crate::resp::output::Mark;
 use crate::resp::shape::Shape;
 
 /// The family's rows.
@@ -182,10 +183,27 @@ fn run_transaction(cx: &mut Cx<'_>, transaction: Transaction) -> Result<(), Erro
         return Ok(());
     }
     cx.reply.array(transaction.queue.len());
+    let answers = cx.session.reply_mode == ReplyMode::On;
     for (entry, args) in &transaction.queue {
+        let mark = cx.reply.checkpoint();
+        let is_silent = answers && cx.session.reply_mode == ReplyMode::Off;
         execute::run_queued(cx, entry, args.as_args());
+        if is_silent {
+            keep_pushes(cx, mark);
+        }
     }
     Ok(())
+}
+
+/// The transaction itself has switched replies off: what the last command has answered is taken back, but for what
+/// CLIENT REPLY does not silence.
+fn keep_pushes(cx: &mut Cx<'_>, mark: Mark) {
+    if cx.session.reply_mode == ReplyMode::Off {
+        cx.reply.truncate_to(mark);
+    }
+    if let Some(pushed) = cx.session.pushed.take() {
+        cx.reply.append(*pushed);
+    }
 }
 
 /// A watched key that has fallen due since is changed, whether or not it was removed already.

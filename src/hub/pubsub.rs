@@ -6,8 +6,8 @@
 //! (`hub::courier`). Subscribing and leaving cost the same however many others are subscribed.
 //!
 //! Locks here are leaves, but for those of a client's outbox: a shard of the data may be locked while a message is
-//! delivered. The one exception is the switch of keyspace events ([`PubSub::may_switch`]). Counts of subscriptions live in the [`Client`]; what names a connection itself
-//! has to give up when it ends, its session knows.
+//! delivered. The one exception is the switch of keyspace events ([`PubSub::may_switch`]). Counts of subscriptions live
+//! in the [`Client`]; what names a connection has to give up when it ends, its session knows.
 
 mod ending;
 mod patterns;

@@ -155,6 +155,15 @@ fn what_silences_replies_does_not_silence_messages() {
         frames(client, &[r#"["message", "a", "m"]"#]);
         exchange(client, "UNSUBSCRIBE", &[r#"["unsubscribe", "a", 0]"#]);
         client.check("CLIENT REPLY ON", "OK");
+        for line in ["MULTI", "CLIENT REPLY OFF", "SUBSCRIBE a", "PING", "EXEC", "PING"] {
+            client.send_line(line);
+        }
+        frames(client, &["OK", "QUEUED", "QUEUED", "QUEUED"]);
+        // An array of as many as were queued, of which only the confirmation comes.
+        client.send_line("UNSUBSCRIBE");
+        client.send_line("CLIENT REPLY ON");
+        let exec = client.receive().to_string().replace('>', "");
+        assert_eq!(exec, r#"[["subscribe", "a", 1], ["unsubscribe", "a", 0], OK]"#);
         client.send_line("CLIENT REPLY SKIP");
         exchange(client, "PSUBSCRIBE *", &[r#"["psubscribe", "*", 1]"#]);
         exchange(client, "PUNSUBSCRIBE", &[r#"["punsubscribe", "*", 0]"#]);
