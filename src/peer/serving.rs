@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::{interval, sleep, timeout};
 use tracing::{debug, error, warn};
 
@@ -163,7 +164,13 @@ impl Reading<'_> {
         loop {
             let Message { kind, id, body } = receiver.receive().await?;
             match kind {
-                Kind::Cast => self.handler.cast(&self.peer, body),
+                Kind::Cast => {
+                    self.handler.cast(&self.peer, body);
+                    if self.peer.class == Class::Publish {
+                        // However much is published, what keeps the node in the cluster has its turn.
+                        yield_now().await;
+                    }
+                }
                 Kind::Call => self.call(id, body).await?,
                 Kind::Ping => self.reply(Kind::Pong, id).await?,
                 Kind::Hello => self.update(&body)?,
