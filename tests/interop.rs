@@ -1,4 +1,5 @@
-//! Programs that nobody here wrote, run against the server as their users run them: redis-cli, redis-benchmark, redis-py.
+//! Programs that nobody here wrote, run against the server as their users run them: redis-cli, redis-benchmark, redis-py,
+//! node-redis, ioredis.
 //!
 //! They must end well and say nothing on standard error; of their output only what matters is looked at, because
 //! figures and layouts are theirs to change. A missing program skips its test with a word, or fails it under `CI=true`.
@@ -209,5 +210,20 @@ fn redis_py_works() {
             let text = clean("redis-py", tool::run(&mut command, b""));
             assert_has("redis-py", &text, &["redis-py: ok"]);
         }
+    }
+}
+
+#[test]
+fn clients_of_node_work() {
+    if !tool::is_installed("node", &["-e", "require('redis'); require('ioredis')"]) {
+        return;
+    }
+    let server = Server::start(&[]);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/node_events.js");
+    for (client, protocol) in [("redis", "2"), ("redis", "3"), ("ioredis", "2")] {
+        let mut command = Command::new("node");
+        command.args([script, client, &server.port(), protocol]);
+        let text = clean(client, tool::run(&mut command, b""));
+        assert_has(client, &text, &[": ok"]);
     }
 }

@@ -166,11 +166,15 @@ const _: () = assert!(PEER_TICK_MS < PEER_SILENT_MS && PEER_IDLE_MS < PEER_SERVE
 /// Longest message of PUBLISH, channel included, that goes to other nodes; the rest of the room is for headers.
 pub const BUS_MESSAGE_MAX_BYTES: usize = PEER_PUBLISH_MAX_BYTES - 1024;
 /// Published messages that travel together: as many as fit, or one that is longer.
-pub const BUS_BATCH_BYTES: usize = 256 * 1024;
+pub const BUS_BATCH_BYTES: usize = 64 * 1024;
 /// Published messages that wait to be sent, or in a worker's inbox to be delivered, at most.
 pub const BUS_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Batches of published messages that wait for one other node at most.
-pub const BUS_LANE_MAX: usize = 4096;
+pub const BUS_LANE_MAX: usize = 32_768;
+/// Batches that wait for another node before what is published gathers into larger ones.
+pub const BUS_LANE_AHEAD: usize = 4;
+/// How long it then gathers.
+pub const BUS_GATHER_MS: u64 = 1;
 /// Bytes of them at most; lanes share what they hold.
 pub const BUS_LANE_BYTES: usize = 32 * 1024 * 1024;
 /// Published messages that a worker delivers before others on it have their turn.

@@ -9,15 +9,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::yield_now;
+use tokio::time::sleep;
 
 use super::frame::PeerHello;
 use super::message::{self, Ask};
 use super::node::Node;
-use crate::base::limits::{BUS_LANE_BYTES, BUS_LANE_MAX, CLUSTER_NODES_MAX};
+use crate::base::limits::{BUS_GATHER_MS, BUS_LANE_AHEAD, BUS_LANE_BYTES, BUS_LANE_MAX, CLUSTER_NODES_MAX};
 use crate::base::lock::Mutex;
 use crate::cluster::id::NodeId;
 use crate::cluster::table::Table;
@@ -28,8 +30,11 @@ pub async fn send(node: Arc<Node>) {
     let mut lanes: BTreeMap<NodeId, Lane> = BTreeMap::new();
     let mut installed = node.ground().installed();
     let mut number = 0;
+    let mut has_gathered = false;
     loop {
         let bus = &node.hub().bus;
+        // The more there is to send, the more goes at once.
+        let gathers = !has_gathered && lanes.values().any(|lane| lane.waiting() >= BUS_LANE_AHEAD);
         tokio::select! {
             biased;
             changed = installed.changed() => {
@@ -39,7 +44,9 @@ pub async fn send(node: Arc<Node>) {
                 adjust(&node, &mut lanes);
                 bus.set_open(!lanes.is_empty(), lanes.values().any(|lane| lane.has_gateway));
             }
-            Batch { scope, messages, records } = bus.posted() => {
+            () = sleep(Duration::from_millis(BUS_GATHER_MS)), if gathers => has_gathered = true,
+            Batch { scope, messages, records } = bus.posted(), if !gathers => {
+                has_gathered = false;
                 number += 1;
                 let body = Bytes::from(message::encode(&Ask::Publish { number, messages, scope }, &records));
                 for lane in lanes.values().filter(|lane| scope == Scope::Cluster || lane.has_gateway) {
@@ -85,6 +92,11 @@ impl Lane {
         let (queue, waiting) = mpsc::channel(BUS_LANE_MAX);
         tokio::spawn(carry(Arc::clone(node), to, waiting));
         Self { queue, room: Arc::new(Semaphore::new(BUS_LANE_BYTES)), has_gateway: false }
+    }
+
+    /// Batches that wait.
+    fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
     }
 
     fn offer(&self, counts: &BusCounts, body: &Bytes, messages: u64) {

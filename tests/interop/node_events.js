@@ -84,7 +84,7 @@ async function nodeRedis(port, protocol) {
     assert.equal((await client.functionList()).length, 1);
     assert.equal(await client.functionDelete("shelf"), "OK");
 
-    if (protocol === 3 && process.argv[5] !== "nocache") {
+    if (protocol === 3) {
         await nodeCache(createClient, options, client);
     }
     await Promise.all([client, listener].map((each) => each.close()));

@@ -214,7 +214,7 @@ def cache(r, port, protocol):
 
 def main():
     port, protocol = int(sys.argv[1]), int(sys.argv[2])
-    parts = sys.argv[3:] or ["channels", "events", "cache"]
+    parts = sys.argv[3:] or ["channels", "events", "locks", "scripts", "functions", "cache", "cached_scripts"]
     r = redis.Redis(port=port, protocol=protocol, decode_responses=True, socket_timeout=LIMIT_S)
     for part in parts:
         r.flushall()
