@@ -182,7 +182,7 @@ impl Host {
         let text: String = slices[..filled].iter().map(|slice| String::from_utf8_lossy(slice)).collect();
         match progress {
             Progress::Done => Some(text),
-            Progress::Held | Progress::Away | Progress::Waits => None,
+            Progress::Held | Progress::Away | Progress::Waits | Progress::Apart => None,
         }
     }
 }
