@@ -6,6 +6,9 @@
 use super::args::{Args, function};
 use mlua::{Lua, Result, Table};
 
+/// What becomes of two numbers.
+type Operation = fn(u32, u32) -> u32;
+
 /// The library's table.
 ///
 /// # Errors
@@ -16,7 +19,7 @@ pub fn open(lua: &Lua) -> Result<Table> {
     table.raw_set("bnot", function(lua, |args| Ok(signed(!bits(args, 1)?)))?)?;
     table.raw_set("bswap", function(lua, |args| Ok(signed(bits(args, 1)?.swap_bytes())))?)?;
     table.raw_set("tohex", function(lua, to_hex)?)?;
-    let folds: [(&str, fn(u32, u32) -> u32); 3] = [
+    let folds: [(&str, Operation); 3] = [
         ("band", |left, right| left & right),
         ("bor", |left, right| left | right),
         ("bxor", |left, right| left ^ right),
@@ -24,7 +27,7 @@ pub fn open(lua: &Lua) -> Result<Table> {
     for (name, operation) in folds {
         table.raw_set(name, function(lua, move |args| fold(args, operation))?)?;
     }
-    let shifts: [(&str, fn(u32, u32) -> u32); 5] = [
+    let shifts: [(&str, Operation); 5] = [
         ("lshift", |bits, by| bits << by),
         ("rshift", |bits, by| bits >> by),
         ("arshift", |bits, by| (bits.cast_signed() >> by).cast_unsigned()),
@@ -56,7 +59,7 @@ fn bits(args: &Args<'_>, position: usize) -> Result<u32> {
     args.number(position).map(bits_of)
 }
 
-fn fold(args: &Args<'_>, operation: fn(u32, u32) -> u32) -> Result<i64> {
+fn fold(args: &Args<'_>, operation: Operation) -> Result<i64> {
     let mut result = bits(args, 1)?;
     for position in (2..=args.count()).rev() {
         result = operation(result, bits(args, position)?);

@@ -133,7 +133,7 @@ fn decode(args: &Args<'_>, settings: Settings) -> Result<Value> {
     let mut steps = args.steps();
     loop {
         steps.step()?;
-        match reader.next().map_err(fail)? {
+        match reader.next_event().map_err(fail)? {
             Event::Done => return Ok(builder.result),
             event => builder.take(event, reader.text())?,
         }

@@ -110,7 +110,7 @@ fn value(lua: &Lua, reader: &mut Reader<'_>, steps: &mut Steps<'_>) -> std::resu
     let mut open: Vec<Open> = Vec::new();
     loop {
         steps.step()?;
-        let mut value = match reader.next()? {
+        let mut value = match reader.next_item()? {
             Item::Nil => Value::Nil,
             Item::Boolean(is_true) => Value::Boolean(is_true),
             Item::Integer(number) => Value::Integer(number),

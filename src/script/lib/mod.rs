@@ -35,7 +35,9 @@ pub fn limit_output(lua: &Lua, bytes: usize) {
 }
 
 /// What is called while a call takes long.
-struct Watcher(Rc<dyn Fn(&Lua) -> Result<()>>);
+struct Watcher(Rc<Look>);
+
+type Look = dyn Fn(&Lua) -> Result<()>;
 
 /// Has `look` called every few thousand steps of what takes long by itself, since no hook interrupts it; an error ends it.
 pub fn watch(lua: &Lua, look: impl Fn(&Lua) -> Result<()> + 'static) {

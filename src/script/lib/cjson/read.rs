@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// See [`Fault`].
-    pub fn next(&mut self) -> Result<Event, Fault> {
+    pub fn next_event(&mut self) -> Result<Event, Fault> {
         match self.place {
             Place::Value => {
                 let token = self.token();
@@ -407,7 +407,7 @@ mod tests {
         let mut reader = Reader::new(text, !strict, depth_max)?;
         let mut events = Vec::new();
         loop {
-            let event = reader.next()?;
+            let event = reader.next_event()?;
             events.push(match event {
                 Event::Done => return Ok(events),
                 Event::Text | Event::Key => format!("{event:?} {:?}", String::from_utf8_lossy(reader.text())),

@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// See [`Fault`]. No bytes are left to read then, or they stay unread.
-    pub fn next(&mut self) -> Result<Item<'a>, Fault> {
+    pub fn next_item(&mut self) -> Result<Item<'a>, Fault> {
         let first = self.rest.first().copied().ok_or(Fault::Short)?;
         if first == 0xc1 {
             return Err(Fault::Unknown);
@@ -156,14 +156,18 @@ mod tests {
             (b"\xdf\x00\x00\x00\x10", Item::Map(16)),
         ] {
             let mut reader = Reader::new(bytes);
-            assert_eq!(reader.next(), Ok(expected), "{bytes:x?}");
+            assert_eq!(reader.next_item(), Ok(expected), "{bytes:x?}");
             assert_eq!(reader.left(), 0);
             for end in 0..bytes.len() {
-                assert_eq!(Reader::new(&bytes[..end]).next(), Err(Fault::Short), "{bytes:x?} up to {end}");
+                assert_eq!(
+                    Reader::new(&bytes[..end]).next_item(),
+                    Err(Fault::Short),
+                    "{bytes:x?} up to {end}"
+                );
             }
         }
         for unknown in [0xc1, 0xc4, 0xc9, 0xd4, 0xd8] {
-            assert_eq!(Reader::new(&[unknown]).next(), Err(Fault::Unknown), "{unknown:x}");
+            assert_eq!(Reader::new(&[unknown]).next_item(), Err(Fault::Unknown), "{unknown:x}");
         }
     }
 
@@ -172,7 +176,7 @@ mod tests {
         fn any_bytes_end(bytes: Vec<u8>) {
             let mut reader = Reader::new(&bytes);
             let mut left = reader.left();
-            while reader.next().is_ok() {
+            while reader.next_item().is_ok() {
                 prop_assert!(reader.left() < left);
                 left = reader.left();
             }

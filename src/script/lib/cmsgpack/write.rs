@@ -204,7 +204,7 @@ mod tests {
         fn numbers_come_back(bits: u64, integer: i64) {
             for value in [f64::from_bits(bits), integer as f64, (integer >> 33) as f64] {
                 let written = number(value);
-                let back = match Reader::new(&written).next() {
+                let back = match Reader::new(&written).next_item() {
                     Ok(Item::Integer(integer)) => integer as f64,
                     Ok(Item::Number(back)) => back,
                     other => panic!("{other:?}"),
@@ -219,7 +219,7 @@ mod tests {
             let mut written = Vec::new();
             write_text(&text, &mut written);
             let mut reader = Reader::new(&written);
-            prop_assert_eq!(reader.next(), Ok(Item::Text(&text)));
+            prop_assert_eq!(reader.next_item(), Ok(Item::Text(&text)));
             prop_assert_eq!(reader.left(), 0);
         }
     }
