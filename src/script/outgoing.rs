@@ -203,7 +203,7 @@ impl Walk {
 
 /// A double as C converts it to a 64-bit integer on the machines that there are: what does not fit is the smallest.
 fn whole(value: f64) -> i64 {
-    if value >= -9_223_372_036_854_775_808.0 && value < 9_223_372_036_854_775_808.0 {
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) {
         value as i64
     } else {
         i64::MIN

@@ -322,7 +322,7 @@ fn play(seed: u64, max_keys: usize) {
                 }
             }
             92 => {
-                let lost = |slot: crate::base::slot::Slot| slot.number() % 3 == 0;
+                let lost = |slot: crate::base::slot::Slot| slot.number().is_multiple_of(3);
                 let limits = OutputLimits::default();
                 let mut audience = Audience { clients: &world.clients, limits, now_ms: NOW_MS, own: None };
                 world.tracking.lose(lost, &mut audience);
