@@ -306,18 +306,19 @@ fn describe(cx: &Cx<'_>, client: &Client, text: &mut String) {
     let (query, query_free, output) =
         (read(&client.query_bytes), read(&client.query_free_bytes), read(&client.output_bytes));
     let (frames, outbox) = client.outbox_len();
-    let total = CONNECTION_BYTES + size_of::<Client>() + query + query_free + output + outbox;
+    let unsent = output + outbox;
+    let total = CONNECTION_BYTES + size_of::<Client>() + query + query_free + unsent;
     let last = client.last_command.load(Ordering::Relaxed);
     let command = match last {
         _ if client.id == cx.session.client.id => cx.entry.full_name.as_str(),
         NO_COMMAND => "NULL",
         id => table::entries().get(id as usize).map_or("NULL", |entry| entry.full_name.as_str()),
     };
-    let events = if output + outbox > 0 { "rw" } else { "r" };
+    let events = if unsent > 0 { "rw" } else { "r" };
     text.push_str(&format!(
         "id={} addr={} laddr={} fd={} name={} age={age_s} idle={idle_s} flags={} db={} sub={} psub={} ssub={} \
-         multi={} watch={} qbuf={query} qbuf-free={query_free} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output} \
-         oll={frames} omem={outbox} tot-mem={total} events={events} cmd={command} user={} redir={} resp={} \
+         multi={} watch={} qbuf={query} qbuf-free={query_free} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 \
+         oll={frames} omem={unsent} tot-mem={total} events={events} cmd={command} user={} redir={} resp={} \
          lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}\n",
         client.id,
         client.peer,
