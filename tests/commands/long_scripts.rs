@@ -108,7 +108,7 @@ fn scripts_that_reach_for_each_others_keys_all_come_to_an_end() {
                 let mut halves = 0;
                 for run in 0..RUNS {
                     let (first, second) =
-                        if (number + run) % 2 == 0 { ("{a}", "{b}") } else { ("{b}", "{a}") };
+                        if (number + run).is_multiple_of(2) { ("{a}", "{b}") } else { ("{b}", "{a}") };
                     let (script, count) = if run % 3 == 0 { (undeclared, "0") } else { (declared, "2") };
                     let reply = client.cmd(&["EVAL", script, count, first, second]);
                     if reply.to_string().contains("another script keeps") {
