@@ -29,6 +29,9 @@ const SCRIPT_SOURCE: &str = "@user_script";
 /// Memory below which the interpreter is never cleaned up by force, in bytes.
 const CLEAN_FROM_BYTES: usize = 8 << 20;
 
+/// Memory beyond the libraries' up to which the collector is in no hurry, in bytes.
+pub const SMALL_BYTES: usize = 2 << 20;
+
 /// Which globals an interpreter has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Realm {
@@ -133,6 +136,7 @@ impl Engine {
         let own = Rc::clone(&link);
         lib::watch(&lua, move |lua| own.tick(lua));
         link.watch_as_usual(&lua)?;
+        link.collect_seldom(&lua, true);
         Ok(Self { lua, link, sandbox, limit_bytes, base_bytes, spoiled: false })
     }
 
@@ -259,6 +263,9 @@ impl Engine {
     ) -> Result<(bool, Value), Error> {
         let host: Lent<'_> = RefCell::new(host);
         let link = &self.link;
+        // What is made here is bounded by the request. Without a limit nothing of it can fail, and the interpreter need not
+        // be asked in a protected call for each of it; a failure before the limit is set again leaves it to the end.
+        self.lua.set_memory_limit(0)?;
         self.lua.scope(|scope| {
             let bridge = scope.create_function(|_, ()| {
                 match host.try_borrow_mut() {
@@ -269,8 +276,10 @@ impl Engine {
                 Ok(())
             })?;
             link.open(bridge);
-            let keys = self.strings(run.keys)?;
-            let argv = self.strings(run.argv)?;
+            let keys = self.strings(run.keys);
+            let argv = self.strings(run.argv);
+            self.lua.set_memory_limit(link.limit_bytes.get())?;
+            let (keys, argv) = (keys?, argv?);
             driver.call::<(bool, Value)>((&function.0, keys, argv))
         })
     }
@@ -301,10 +310,12 @@ impl Engine {
 
     /// Leaves the interpreter as the next run expects it.
     fn clean_up(&mut self, stopped: bool) {
+        self.spoiled |= self.lua.set_memory_limit(self.link.limit_bytes.get()).is_err();
         lib::cjson::reset(&self.lua);
         if stopped && self.link.watch_as_usual(&self.lua).is_err() {
             self.spoiled = true;
         }
+        self.link.collect_seldom(&self.lua, self.lua.used_memory() < self.base_bytes + SMALL_BYTES);
         let limit = self.base_bytes + (self.limit_bytes / 4).max(CLEAN_FROM_BYTES);
         if self.lua.used_memory() <= limit {
             return;

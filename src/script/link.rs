@@ -7,17 +7,22 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use mlua::state::{GcIncParams, GcMode};
 use mlua::{Error, Function, HookTriggers, Lua, VmState};
 
 use crate::resp::args::{Args, Range32};
 use crate::resp::reply::Proto;
-use crate::script::engine::HOOK_INSTRUCTIONS;
+use crate::script::engine::{HOOK_INSTRUCTIONS, SMALL_BYTES};
 use crate::script::failure::{Caught, Raised};
 use crate::script::host::{Host, LogLevel, Stop};
 use crate::script::random::Random;
 
 /// Buffers larger than this are given back after a run, in bytes.
 const KEPT_BYTES: usize = 64 << 10;
+
+/// Growth, in per cent, after which the collector begins anew: as Lua has it, and while there is little to go through.
+const PAUSE: i32 = 200;
+const PAUSE_WHILE_SMALL: i32 = 1000;
 
 /// What a function wants of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +80,7 @@ pub struct Link {
     pub request: RefCell<Request>,
     /// What the host replied to a command.
     pub reply: RefCell<Vec<u8>>,
+    is_seldom: Cell<bool>,
     allowed: Cell<Option<bool>>,
     entropy: Cell<u32>,
     /// How values pass in both directions: as `redis.setresp` says.
@@ -96,6 +102,7 @@ impl Link {
             order: Cell::new(Order::Tick),
             request: RefCell::default(),
             reply: RefCell::default(),
+            is_seldom: Cell::new(false),
             allowed: Cell::new(None),
             entropy: Cell::new(0),
             proto: Cell::new(Proto::Resp2),
@@ -211,6 +218,15 @@ impl Link {
         Ok(fraction)
     }
 
+    /// Has the collector wait for longer before it begins anew, or as long as usual: a script that grows must not run into
+    /// the limit by what could be collected, and short scripts must not pay for walking the libraries again and again.
+    pub fn collect_seldom(&self, lua: &Lua, seldom: bool) {
+        if self.is_seldom.replace(seldom) != seldom {
+            let pause = if seldom { PAUSE_WHILE_SMALL } else { PAUSE };
+            lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(pause)));
+        }
+    }
+
     /// Looks whether the interpreter has room for so many bytes that are made outside of it.
     ///
     /// # Errors
@@ -229,6 +245,9 @@ impl Link {
     pub fn tick(self: &Rc<Self>, lua: &Lua) -> Result<(), Error> {
         if !self.is_open() {
             return Ok(());
+        }
+        if self.is_seldom.get() && lua.used_memory() > SMALL_BYTES * 2 {
+            self.collect_seldom(lua, false);
         }
         let outcome = self.ask(lua, Order::Tick);
         if outcome.is_err() && self.stop.borrow().is_none() {
