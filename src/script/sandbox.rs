@@ -83,7 +83,7 @@ pub struct Parts<'a> {
 /// # Errors
 /// Out of memory.
 pub fn build(lua: &Lua, parts: Parts<'_>) -> Result<Sandbox, Error> {
-    let Parts { link, api, handle, libraries } = parts;
+    let Parts { link, api, ref libraries, .. } = parts;
     let raw = lua.globals();
     let guard = Guard::new(lua)?;
     let globals = lua.create_table()?;
@@ -112,31 +112,8 @@ pub fn build(lua: &Lua, parts: Parts<'_>) -> Result<Sandbox, Error> {
     for (name, function) in random(lua, link)? {
         math.raw_set(name, function)?;
     }
-    let (caught_text, caught_value) = guard::catchers(lua, link)?;
-    let raw_table: Table = raw.get("table")?;
-    let raw_coroutine: Table = raw.get("coroutine")?;
     let loadstring = loadstring(lua, &front)?;
-    let arguments: Vec<Value> = vec![
-        raw.get("pcall")?,
-        raw.get("xpcall")?,
-        raw_coroutine.get("resume")?,
-        raw_table.get("insert")?,
-        Value::Table(globals.clone()),
-        Value::Table(guard.backing.clone()),
-        Value::Function(caught_text),
-        Value::Function(caught_value),
-        Value::Function(handle.clone()),
-        raw.get("error")?,
-        raw.get("type")?,
-        raw.get("select")?,
-        raw.get("tonumber")?,
-        raw_table.get("concat")?,
-        Value::Function(loadstring.clone()),
-        Value::Function(text::substitute_text(lua, link)?),
-        Value::Function(text::substitute(lua, link)?),
-        Value::Function(next.clone()),
-        raw.get("unpack")?,
-    ];
+    let arguments = prelude_arguments(lua, &parts, (&globals, &guard), &loadstring)?;
     lua.set_globals(front.clone())?;
     let prelude =
         lua.load(PRELUDE).set_name(SANDBOX_SOURCE).set_environment(front.clone()).into_function()?;
@@ -152,20 +129,61 @@ pub fn build(lua: &Lua, parts: Parts<'_>) -> Result<Sandbox, Error> {
     globals.raw_set("load", load)?;
     globals.raw_set("unpack", unpack)?;
     globals.raw_set("loadstring", loadstring)?;
-    let clock = lua.create_table()?;
-    clock.raw_set("clock", lua.create_function(|_, ()| Ok(processor_seconds()))?)?;
-
     let own = [("string", &strings), ("table", &tables), ("coroutine", &coroutines), ("math", &math)];
-    let own = own.into_iter().chain([("os", &clock), ("redis", api)]);
     let others = libraries.iter().map(|(name, table)| (*name, table));
-    for (name, table) in own.chain(others) {
-        let table = guard.protect(lua, table, None, Value::Boolean(false))?;
-        globals.raw_set(name, table)?;
-    }
-    // The name that Valkey has for it.
-    globals.raw_set("server", globals.raw_get::<Value>("redis")?)?;
+    publish(lua, (&guard, &globals), own.into_iter().chain([("redis", api)]).chain(others))?;
     protect_strings(lua, &guard, &globals, &strings)?;
     Ok(Sandbox { globals, front, guard, missing, flatten, run_script, run_function })
+}
+
+/// What the prelude works with, in the order in which it names it.
+fn prelude_arguments(
+    lua: &Lua,
+    parts: &Parts<'_>,
+    (globals, guard): (&Table, &Guard),
+    loadstring: &Function,
+) -> Result<Vec<Value>, Error> {
+    let raw = lua.globals();
+    let (raw_table, raw_coroutine): (Table, Table) = (raw.get("table")?, raw.get("coroutine")?);
+    let (caught_text, caught_value) = guard::catchers(lua, parts.link)?;
+    Ok(vec![
+        raw.get("pcall")?,
+        raw.get("xpcall")?,
+        raw_coroutine.get("resume")?,
+        raw_table.get("insert")?,
+        Value::Table(globals.clone()),
+        Value::Table(guard.backing.clone()),
+        Value::Function(caught_text),
+        Value::Function(caught_value),
+        Value::Function(parts.handle.clone()),
+        raw.get("error")?,
+        raw.get("type")?,
+        raw.get("select")?,
+        raw.get("tonumber")?,
+        raw_table.get("concat")?,
+        Value::Function(loadstring.clone()),
+        Value::Function(text::substitute_text(lua, parts.link)?),
+        Value::Function(text::substitute(lua, parts.link)?),
+        raw.get("next")?,
+        raw.get("unpack")?,
+    ])
+}
+
+/// Makes libraries known by their names, read-only, with a clock.
+fn publish<'t>(
+    lua: &Lua,
+    (guard, globals): (&Guard, &Table),
+    libraries: impl Iterator<Item = (&'t str, &'t Table)>,
+) -> Result<(), Error> {
+    let clock = lua.create_table()?;
+    clock.raw_set("clock", lua.create_function(|_, ()| Ok(processor_seconds()))?)?;
+    let protect = |table: &Table| guard.protect(lua, table, None, Value::Boolean(false));
+    globals.raw_set("os", protect(&clock)?)?;
+    for (name, table) in libraries {
+        globals.raw_set(name, protect(table)?)?;
+    }
+    // The name that Valkey has for it.
+    globals.raw_set("server", globals.raw_get::<Value>("redis")?)
 }
 
 /// Methods of strings lead to the library, and nobody gets at their metatable.

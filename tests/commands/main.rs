@@ -29,4 +29,5 @@ mod strings;
 #[path = "../support/mod.rs"]
 mod support;
 mod tracking;
+mod tracking_races;
 mod transactions;

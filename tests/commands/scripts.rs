@@ -56,6 +56,20 @@ fn arguments_are_checked() {
 }
 
 #[test]
+fn debug_lets_scripts_do_what_they_must_not() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.connect();
+    client.check_all(
+        r#"
+        EVAL "return redis.call('SUBSCRIBE', 'c')" 0            => -ERR This Redis command is not allowed from script script: fa2d76c712f187fcf5e66d07e8d0bf47c3687b4b, on @user_script:1.
+        DEBUG SET-DISABLE-DENY-SCRIPTS 1                        => OK
+        DEBUG SET-DISABLE-DENY-SCRIPTS 0                        => OK
+        "#,
+    );
+    assert!(client.line("SCRIPT HELP").items().len() > 10);
+}
+
+#[test]
 fn scripts_are_known_by_their_digest() {
     check(
         r#"
