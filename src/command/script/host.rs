@@ -7,9 +7,10 @@
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 
+use smallvec::SmallVec;
 use tracing::{debug, info, warn};
 
-use crate::base::slot::slot_of;
+use crate::base::slot::{Slot, slot_of};
 use crate::command::context::Cx;
 use crate::command::execute;
 use crate::command::keys;
@@ -59,6 +60,9 @@ pub struct Server<'h, 'a, 'p> {
     pace: Pace<'p>,
     rules: Rules,
     reply: Reply,
+    /// Slots that it has entered, ascending: whoever takes one of them away waits until the script has ended, so that it
+    /// is asked for each once whether it is served here.
+    entered: SmallVec<[Slot; 4]>,
     wrote: bool,
     /// A command runs, and the replies are exchanged.
     is_torn: bool,
@@ -71,7 +75,9 @@ impl<'h, 'a, 'p> Server<'h, 'a, 'p> {
     pub fn new(cx: &'h mut Cx<'a>, pace: Pace<'p>, rules: Rules, mut reply: Reply) -> Self {
         reply.set_proto(Proto::Resp2);
         cx.session.in_script = true;
-        Self { cx, pace, rules, reply, wrote: false, is_torn: false, stopped: None }
+        // Those of the keys that it declares are locked already.
+        let entered = cx.slot.into_iter().collect();
+        Self { cx, pace, rules, reply, entered, wrote: false, is_torn: false, stopped: None }
     }
 
     fn exchange(&mut self) {
@@ -161,7 +167,7 @@ impl<'h, 'a, 'p> Server<'h, 'a, 'p> {
             return Err(DOWN);
         }
         self.cx.worker.touched = true;
-        if differ || !self.cx.hub.cluster.routes.serves(slot) {
+        if differ || !self.is_here(slot) {
             return Err(NOT_LOCAL);
         }
         if !self.rules.allow_cross_slot && *self.cx.slot.get_or_insert(slot) != slot {
@@ -178,17 +184,26 @@ impl<'h, 'a, 'p> Server<'h, 'a, 'p> {
             self.pace.reach(self.cx, missing.trailing_zeros() as usize)?;
             missing &= missing - 1;
         }
-        // Under the locks, a slot that is here stays here.
-        let is_here = !self.cx.worker.clustered || self.serves(entry, args);
-        Ok((!is_here).then_some(NOT_LOCAL))
+        let enters = !self.cx.worker.clustered || self.enter(entry, args);
+        Ok((!enters).then_some(NOT_LOCAL))
     }
 
-    fn serves(&self, entry: &Entry, args: Args<'_>) -> bool {
-        let mut is_here = true;
-        let visited = keys::for_each_key(entry.spec, args, |at, _| {
-            is_here &= self.cx.hub.cluster.routes.serves(slot_of(&args[at]));
-        });
-        is_here || visited.is_err()
+    /// Asks under the locks whether the command's slots are served here, and notes them.
+    fn enter(&mut self, entry: &Entry, args: Args<'_>) -> bool {
+        let mut slots = SmallVec::<[Slot; 4]>::new();
+        // What is malformed is refused by its handler.
+        let _ = keys::for_each_key(entry.spec, args, |at, _| slots.push(slot_of(&args[at])));
+        slots.into_iter().all(|slot| {
+            let is_here = self.is_here(slot);
+            if is_here && let Err(at) = self.entered.binary_search(&slot) {
+                self.entered.insert(at, slot);
+            }
+            is_here
+        })
+    }
+
+    fn is_here(&self, slot: Slot) -> bool {
+        self.entered.binary_search(&slot).is_ok() || self.cx.hub.cluster.routes.serves(slot)
     }
 
     fn halt(&mut self, stop: pace::Stop) -> Stop {
