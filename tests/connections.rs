@@ -56,10 +56,10 @@ fn a_client_that_never_reads_costs_bounded_memory_and_gets_every_reply_in_the_en
     let server = Server::start(&["--threads", "1", "--client-output-pause", "1mb"]);
     let (mut deaf, id) = deaf_client(&server, COUNT, SIZE);
     let mut observer = server.connect();
-    wait_until("its replies pile up", || number(&mut observer, id, "obl") > OUTPUT_PAUSE);
+    wait_until("its replies pile up", || number(&mut observer, id, "omem") > OUTPUT_PAUSE);
     for _ in 0..200 {
         // What it may hold beyond the bound: one reply, and the requests that wait.
-        assert!(number(&mut observer, id, "obl") <= OUTPUT_PAUSE + 2 * SIZE);
+        assert!(number(&mut observer, id, "omem") <= OUTPUT_PAUSE + 2 * SIZE);
         assert!(number(&mut observer, id, "qbuf") <= COUNT * 30);
         assert!(number(&mut observer, id, "tot-mem") <= 4 << 20);
         observer.check("PING", "PONG");
@@ -76,7 +76,7 @@ fn a_client_that_never_reads_can_be_killed() {
     let server = Server::start(&["--threads", "1"]);
     let (deaf, id) = deaf_client(&server, 20_000, 10_000);
     let mut observer = server.connect();
-    wait_until("its replies pile up", || number(&mut observer, id, "obl") > 0);
+    wait_until("its replies pile up", || number(&mut observer, id, "omem") > 0);
     observer.check(&format!("CLIENT KILL ID {id}"), "1");
     wait_until("it has gone", || field(&mut observer, id, "id").is_none());
     assert!(is_cut_off(deaf));

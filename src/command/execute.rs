@@ -106,7 +106,9 @@ pub fn must_wait(worker: &WorkerLocal, session: &Session, args: Args<'_>) -> Opt
     match kind {
         PauseKind::All => Some(kind),
         PauseKind::Write => {
-            (txn::is_held_by_pause(entry) || txn::is_exec_that_is_held(entry, session)).then_some(kind)
+            let hub = &worker.hub;
+            let is_held = txn::is_held_by_pause(hub, entry, args);
+            (is_held || txn::is_exec_that_is_held(hub, entry, session)).then_some(kind)
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::command::context::Cx;
 use crate::command::spec::arg::Arg;
-use crate::command::spec::flags::{ADMIN, DENYOOM, FAST, READONLY, WRITE};
+use crate::command::spec::flags::{ADMIN, DENYOOM, FAST, MAY_REPLICATE, READONLY, WRITE};
 use crate::command::spec::key_spec::{ACCESS, INSERT, KeySpec, RO, RW};
 use crate::command::spec::{Group, Spec};
 use crate::command::strings::{KEY, find, read};
@@ -32,7 +32,7 @@ pub const COMMANDS: &[Spec] = &[
         .finish(),
     Spec::new("pfcount", pfcount)
         .arity(-2)
-        .flags(READONLY)
+        .flags(READONLY | MAY_REPLICATE)
         .keys(&[KeySpec::range(1, -1, 1).flags(RW | ACCESS).notes(
             "The count of a single key is kept in its value, so that it need not be computed the next time.",
         )])

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::command::context::Cx;
 use crate::command::execute;
+use crate::command::script::shebang::promises_not_to_write;
 use crate::command::session::{ReplyMode, Session, Transaction, WatchedKey};
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{
@@ -89,14 +90,17 @@ pub fn is_watch(entry: &Entry) -> bool {
     entry.spec.name == "watch"
 }
 
-/// Whether CLIENT PAUSE WRITE holds the command back: it may write, or tell others something.
-pub fn is_held_by_pause(entry: &Entry) -> bool {
-    entry.spec.flags & (WRITE | MAY_REPLICATE) != 0
+/// Whether CLIENT PAUSE WRITE holds the command back: it may write, or tell others something; scripts, unless they have
+/// promised not to.
+pub fn is_held_by_pause(hub: &Hub, entry: &Entry, args: Args<'_>) -> bool {
+    entry.spec.flags & (WRITE | MAY_REPLICATE) != 0 && !promises_not_to_write(hub, entry, args)
 }
 
 /// Whether the command is EXEC and CLIENT PAUSE WRITE holds back something that it would run.
-pub fn is_exec_that_is_held(entry: &Entry, session: &Session) -> bool {
-    let held = |transaction: &Transaction| transaction.queue.iter().any(|(entry, _)| is_held_by_pause(entry));
+pub fn is_exec_that_is_held(hub: &Hub, entry: &Entry, session: &Session) -> bool {
+    let held = |transaction: &Transaction| {
+        transaction.queue.iter().any(|(entry, args)| is_held_by_pause(hub, entry, args.as_args()))
+    };
     is_exec(entry) && session.transaction.as_ref().is_some_and(held)
 }
 

@@ -56,6 +56,37 @@ fn arguments_are_checked() {
 }
 
 #[test]
+fn scripts_that_promise_not_to_write_go_on_while_writes_are_paused() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let body = "#!lua flags=no-writes\nreturn 12";
+    let digest = client.cmd(&["SCRIPT", "LOAD", body]).text();
+    let library = "#!lua name=l\nredis.register_function{function_name='f', callback=function() return 13 end, flags={'no-writes'}}";
+    client.cmd(&["FUNCTION", "LOAD", library]);
+    client.check("CLIENT PAUSE 100000 WRITE", "OK");
+    assert_eq!(client.cmd(&["EVAL", body, "0"]).integer(), 12);
+    client.check(&format!("EVALSHA {digest} 0"), "12");
+    client.check("FCALL f 0", "13");
+    client.check("MULTI", "OK");
+    client.cmd(&["EVAL", body, "0"]);
+    client.check("EXEC", "[12]");
+    // Others wait, and so does what tells others something.
+    for line in ["EVAL \"return 1\" 0", "PUBLISH c m", "PFCOUNT none"] {
+        let mut held = server.connect();
+        held.send_line(line);
+        crate::support::server::wait_until("it is held", || {
+            client.line("INFO clients").text().contains("blocked_clients:1")
+        });
+        client.check("CLIENT UNPAUSE", "OK");
+        assert!(!held.reply().is_error());
+        client.check("CLIENT PAUSE 100000 WRITE", "OK");
+    }
+    client.check("CLIENT UNPAUSE", "OK");
+    let refused = client.line("EVAL_RO \"return redis.call('PUBLISH', 'c', 'm')\" 0").to_string();
+    assert!(refused.starts_with("-ERR Write commands are not allowed from read-only scripts."), "{refused}");
+}
+
+#[test]
 fn debug_lets_scripts_do_what_they_must_not() {
     let server = Server::start(&["--enable-debug-command", "yes"]);
     let mut client = server.connect();

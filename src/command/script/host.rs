@@ -145,7 +145,7 @@ impl<'h, 'a, 'p> Server<'h, 'a, 'p> {
         if is_refused && !self.cx.hub.scripts.allows_all.load(Ordering::Relaxed) {
             return Err(Error::NotFromScript);
         }
-        if spec.has(WRITE) && self.rules.read_only {
+        if (spec.has(WRITE) || spec.has(MAY_REPLICATE)) && self.rules.read_only {
             return Err(READ_ONLY);
         }
         let is_full = self.rules.out_of_memory && !self.rules.allow_oom && !self.wrote;

@@ -1,6 +1,11 @@
 //! The first line of a script that says what it may do: `#!lua flags=no-writes,allow-oom`.
 
+use crate::command::table::Entry;
+use crate::hub::Hub;
+use crate::hub::scripts::Digest;
+use crate::resp::args::Args;
 use crate::resp::error::Error;
+use crate::script::flags::Flags;
 
 /// What a script may do, or promises not to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +73,25 @@ pub fn read(body: &[u8]) -> Result<(Promises, usize), Error> {
         }
     }
     Ok((promises, end))
+}
+
+/// Whether a request runs a script or function that has promised not to write.
+pub fn promises_not_to_write(hub: &Hub, entry: &Entry, args: Args<'_>) -> bool {
+    let Some(what) = args.get(1) else { return false };
+    let of_body = |body: &[u8]| read(body).is_ok_and(|(promises, _)| promises.no_writes);
+    match entry.spec.name {
+        "eval" => of_body(what),
+        "evalsha" => Digest::try_from(what).is_ok_and(|digest| {
+            let digest = digest.map(|byte| byte.to_ascii_lowercase());
+            hub.scripts.find(&digest).is_some_and(|script| of_body(&script.body))
+        }),
+        "fcall" => {
+            let libraries = hub.functions.current();
+            let function = libraries.find(what).and_then(|(library, at)| library.functions.get(at));
+            function.is_some_and(|function| function.flags.has(Flags::NO_WRITES))
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
