@@ -29,7 +29,7 @@ const FUNCTIONS_MAX: usize = 100_000;
 /// A function that a library has registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registered {
-    /// What [`Libraries::run`] knows it by.
+    /// What [`Libraries::function`] knows it by.
     pub number: i64,
     /// Its name.
     pub name: String,

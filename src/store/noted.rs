@@ -1,6 +1,6 @@
 //! Names of keys that changed, for whoever keeps track of what clients have cached.
 //!
-//! Noted only while somebody asks for it ([`Keyspace::set_noting`]), once for every change of a key that is served here,
+//! Noted only while somebody asks for it ([`Shard::set_noting`]), once for every change of a key that is served here,
 //! whatever changed it: commands, expiry, eviction, the emptying of slots. What a command changed is taken under the
 //! shards' locks ([`Shard::take_noted`]); what is left when a lock is released waits with the keyspace
 //! ([`Keyspace::take_noted`]), so that nothing is lost whoever held the lock.
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::keyspace::{Keyspace, Shard};
 use crate::base::lock::Mutex;
 
-/// Bytes of one list at most, [`HEAD_BYTES`] for every name included.
+/// Bytes of one list at most, `HEAD_BYTES` for every name included.
 pub const NOTED_MAX_BYTES: usize = 4 << 20;
 /// What stands before every name: its length, whether the store changed the key by itself, and its number.
 const HEAD_BYTES: usize = 8;

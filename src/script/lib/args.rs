@@ -185,7 +185,7 @@ impl<'a> Args<'a> {
     }
 
     /// The call fails: `text`, with the line of the script that called. Not for what runs within a table's own walk,
-    /// which is a call of its own: see [`Problem`].
+    /// which is a call of its own: see `Problem`.
     pub fn fail(&self, text: &str) -> Error {
         let place = self.lua.inspect_stack(1, |debug| {
             let line = debug.current_line()?;
