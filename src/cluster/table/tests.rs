@@ -110,6 +110,23 @@ fn a_new_process_has_none_of_the_old_ones_keys() {
     assert_eq!(table.apply(&Change::Join(member(1))), Err(Refusal::Stale));
 }
 
+/// A node's word of its new address was on its way while it was told to drain; when it came it undid the order, and the
+/// node waited for ever to be rid of its slots.
+#[test]
+fn what_a_process_says_late_does_not_undo_that_it_drains() {
+    let mut table = table_of(2);
+    let (id, drains) = (member(1).id, Standing::Draining);
+    table.apply(&Change::Stand { id, incarnation: 1, standing: drains }).expect("a member");
+    assert_eq!(table.apply(&Change::Join(member(1))), Err(Refusal::NoChange));
+    let moved = Member { zone: "b".to_owned(), ..member(1) };
+    table.apply(&Change::Join(moved)).expect("another zone");
+    let known = table.member(id).expect("a member");
+    assert_eq!((known.zone.as_str(), known.standing), ("b", drains));
+    let again = Member { incarnation: 2, ..member(1) };
+    table.apply(&Change::Join(again)).expect("a newer process");
+    assert_eq!(table.member(id).expect("a member").standing, Standing::Active);
+}
+
 #[test]
 fn a_move_is_committed_once_and_only_while_both_processes_live() {
     let mut table = table_of(2);
