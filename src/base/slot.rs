@@ -22,13 +22,29 @@ impl Slot {
 
 /// The part of `key` that decides its slot: what stands between the first `{` and the next `}`, unless that is empty.
 pub fn hash_tag(key: &[u8]) -> &[u8] {
-    let Some(open) = memchr::memchr(b'{', key) else {
+    if !has_brace(key) {
         return key;
-    };
+    }
+    let Some(open) = memchr::memchr(b'{', key) else { return key };
     match memchr::memchr(b'}', &key[open + 1..]) {
         Some(length) if length > 0 => &key[open + 1..open + 1 + length],
         _ => key,
     }
+}
+
+/// Whether there may be a `{`: exact but for what follows one by borrow. Eight bytes a step, inline, because keys are
+/// short and most have none: a search by call took twice the time of the checksum.
+#[inline]
+fn has_brace(key: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    const BRACES: u64 = ONES * b'{' as u64;
+    let in_word = |word: &[u8; 8]| {
+        let equal_is_zero = u64::from_le_bytes(*word) ^ BRACES;
+        equal_is_zero.wrapping_sub(ONES) & !equal_is_zero & HIGHS != 0
+    };
+    let (words, rest) = key.as_chunks::<8>();
+    words.iter().any(in_word) || rest.contains(&b'{')
 }
 
 /// The slot of `key`.

@@ -104,14 +104,24 @@ impl Chunk {
         self.bytes.shrink_to(wanted);
     }
 
+    /// Moves the last `count` handles, which must be there, into `out`; its room stays.
+    pub(super) fn take_last(&mut self, count: usize, out: &mut Vec<Handle>) {
+        let from = self.bytes.len() - count * self.width();
+        out.extend(self.bytes[from..].chunks_exact(self.width()).map(read));
+        self.bytes.truncate(from);
+    }
+
     /// Removes those of which `keep` is false.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(Handle) -> bool) {
         let width = self.width();
         let mut kept = 0;
         for at in (0..self.bytes.len()).step_by(width) {
             if keep(read(&self.bytes[at..at + width])) {
-                self.bytes.copy_within(at..at + width, kept);
-                kept += width;
+                // Byte by byte: so few are not worth a call.
+                for byte in at..at + width {
+                    self.bytes[kept] = self.bytes[byte];
+                    kept += 1;
+                }
             }
         }
         self.bytes.truncate(kept);

@@ -18,6 +18,7 @@ use super::object::{Object, Objects};
 use super::policy::Policy;
 use super::prefetch;
 use super::queues::Queues;
+use super::segment::Pace;
 use super::told::Told;
 use super::usage::{Removals, Used};
 use super::value::Value;
@@ -373,11 +374,11 @@ impl Db {
         if let Some(due_ms) = entry::due_ms(self.arena.slot(handle)) {
             self.expiry.remove(due_ms, handle);
         }
-        self.remove_unindexed(hashed, found);
+        self.remove_unindexed(hashed, found, Pace::Single);
     }
 
     /// Removes an entry that is not in the expiry index any more.
-    pub(super) fn remove_unindexed(&mut self, hashed: Hashed, found: Found) {
+    pub(super) fn remove_unindexed(&mut self, hashed: Hashed, found: Found, pace: Pace) {
         self.changed = true;
         let handle = found.handle;
         self.forget_fields(handle, self.fields_due(handle));
@@ -388,7 +389,7 @@ impl Db {
         }
         let bytes = self.footprint(handle);
         self.queues.remove(&mut self.arena, handle, bytes);
-        self.index.remove(hashed, found.place);
+        self.index.remove(hashed, found.place, pace);
         let slot = self.arena.slot(handle);
         if entry::kind(slot) == Kind::Object {
             let object = self.objects.remove(entry::object(slot));

@@ -111,14 +111,20 @@ impl Expiry {
             let Some(chunk) = self.chunks.get_mut(&bound) else { return };
             let room = max - due.len();
             let before = due.len();
-            if whole && chunk.len() <= room {
+            if whole && chunk.len() > room {
+                // The rest is due, too, and goes with the next call: what its room is does not matter until then.
+                chunk.take_last(room, due);
+                self.len -= room;
+                return;
+            }
+            if whole {
                 due.extend(chunk.iter());
                 self.chunk_bytes -= chunk.heap_bytes();
                 chunk.clear();
             } else {
                 let mut left = room;
                 chunk.retain(|handle| {
-                    let take = left > 0 && (whole || due_of(handle) <= now_ms);
+                    let take = left > 0 && due_of(handle) <= now_ms;
                     if take {
                         due.push(handle);
                         left -= 1;

@@ -18,7 +18,7 @@
 use super::arena::{Arena, Full, Handle};
 use super::compaction::Compaction;
 use super::prefetch;
-use super::segment::{Owner, Segment, spare};
+use super::segment::{Owner, Pace, Segment, spare};
 
 /// Entries a segment holds before it is split; as much as is cheap to search and to split.
 const SEGMENT_MAX: usize = 128;
@@ -336,6 +336,33 @@ impl Index {
         }
     }
 
+    /// Brings what [`Index::expect`] and [`Index::remove`] will look at into the cache, but for the entry's own handle.
+    #[inline]
+    pub(super) fn prefetch_tags(&self, key: Hashed) {
+        let (branch, segment) = self.segment(key);
+        segment.prefetch_tags(&self.arena, branch);
+    }
+
+    /// The place where the key's entry likely is, the first with its tag, and its handle on its way into the cache.
+    #[inline]
+    pub(super) fn expect(&self, key: Hashed) -> Option<Place> {
+        let (branch, segment) = self.segment(key);
+        let at = segment.find(&self.arena, key.tag(), |_| true)?;
+        segment.prefetch_handle(&self.arena, at);
+        Some(Place { branch, at: at as u32 })
+    }
+
+    /// The place of an entry that was likely at `expected` some changes ago.
+    #[inline]
+    pub(super) fn place_of(&self, key: Hashed, handle: Handle, expected: Option<Place>) -> Option<Place> {
+        let (branch, segment) = self.segment(key);
+        let stands = |place: &Place| {
+            let at = place.at as usize;
+            place.branch == branch && at < segment.len() && segment.handle(&self.arena, at) == handle
+        };
+        expected.filter(stands).or_else(|| self.find(key, |other| other == handle).map(|(place, _)| place))
+    }
+
     /// Adds an entry that is not there yet.
     pub fn insert(
         &mut self,
@@ -405,21 +432,21 @@ impl Index {
     }
 
     /// Removes the entry at `place`.
-    pub fn remove(&mut self, key: Hashed, place: Place) {
+    pub(super) fn remove(&mut self, key: Hashed, place: Place, pace: Pace) {
         self.entries -= 1;
         let Self { arena, tables, directories, .. } = self;
         let table = &mut tables[key.slot as usize];
         let owner = Owner { slot: key.slot, branch: place.branch };
         let emptied = match table.directory() {
             None => {
-                table.segment.swap_remove(arena, owner, place.at as usize);
+                table.segment.swap_remove(arena, owner, place.at as usize, pace);
                 table.segment.len == 0
             }
             Some(number) => {
                 let directory = &mut directories[number];
                 directory.entries -= 1;
                 let segment = &mut directory.branches[place.branch as usize].segment;
-                segment.swap_remove(arena, owner, place.at as usize);
+                segment.swap_remove(arena, owner, place.at as usize, pace);
                 if segment.len() <= MERGE_MAX / 2 {
                     directory.merge(arena, key);
                 }

@@ -22,6 +22,7 @@ use super::key::Layout;
 use super::noted::{LeftOver, Noted};
 use super::object::{BACKGROUND_DROP_BYTES, Object};
 use super::policy::Policy;
+use super::sweep::EXPIRED_A_SLICE;
 use super::told::ToldKeys;
 use super::usage::{Removals, Used};
 use crate::base::limits::{DATABASES_MAX, SHARDS_MAX};
@@ -33,8 +34,6 @@ const EVICTIONS_A_SLICE: usize = 64;
 /// Slices that every write may take, and the bytes of a write that allow it one more.
 const SLICES_MIN: usize = 8;
 const SLICE_BYTES: usize = 256;
-/// Due entries removed under one hold of a shard's lock: about 20 µs.
-const EXPIRED_A_SLICE: usize = 64;
 /// Due fields that one slice removes from hashes.
 const FIELDS_A_SLICE: usize = 128;
 /// Databases and objects that wait to be dropped in the background.
