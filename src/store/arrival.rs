@@ -3,7 +3,8 @@
 //!
 //! It is told only what the other side sent, in its order, and never writes outside its own hidden slots, whatever the
 //! records say. Room is made before a shard is locked, as for a client's write; one call applies [`RECORDS_A_STEP`]
-//! records at most, under one hold of one shard's lock. The parts of one entry at a time are put together.
+//! records at most, under one hold of one shard's lock. The parts of one entry, and those of one large collection, are
+//! put together at a time, outside every lock.
 
 use super::arena::Full;
 use super::carry::{Body, Malformed, Record, Traits};
@@ -12,7 +13,7 @@ use super::departure::{CLEARED_A_STEP, MOVING_DB};
 use super::entry::{self, Queue};
 use super::key::Key;
 use super::keyspace::{Keyspace, OutOfMemory};
-use super::value::Value;
+use super::value::{Thresholds, Value, rdb};
 use crate::base::slot::Slot;
 
 /// Records that one call applies at most.
@@ -62,7 +63,15 @@ pub struct Arrival {
     /// By shard: how often it was disturbed when the slots were hidden.
     disturbances: Vec<(usize, u64)>,
     assembly: Option<Assembly>,
+    growing: Option<Growing>,
     entries: u64,
+}
+
+/// A large collection that comes in parts.
+#[derive(Debug)]
+struct Growing {
+    key: Box<[u8]>,
+    value: Value,
 }
 
 /// An entry that comes in parts.
@@ -121,7 +130,8 @@ impl Arrival {
     /// The first slot that is not; none is hidden then.
     pub fn begin(keyspace: &Keyspace, slots: &[Slot]) -> Result<Self, Slot> {
         let layout = keyspace.layout();
-        let mut arrival = Self { slots: Vec::new(), disturbances: Vec::new(), assembly: None, entries: 0 };
+        let mut arrival =
+            Self { slots: Vec::new(), disturbances: Vec::new(), assembly: None, growing: None, entries: 0 };
         let mut slots = slots.to_vec();
         slots.sort_unstable();
         for slot in slots {
@@ -148,13 +158,25 @@ impl Arrival {
         let (record, length) = Record::decode(records)?;
         let unfinished = self.assembly.take();
         match record {
-            Record::Entry { .. } | Record::Absent { .. } => self.apply_run(keyspace, records, now_ms),
+            Record::Entry { traits: traits @ Traits { body: Body::PartOf { .. }, .. }, key, value } => {
+                let due_ms = traits.ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms));
+                self.grow(keyspace, &keyspace.layout().key(key), traits, value, due_ms, now_ms)?;
+                Ok(length)
+            }
+            Record::Entry { .. } | Record::Absent { .. } => {
+                self.growing = None;
+                self.apply_run(keyspace, records, now_ms)
+            }
             Record::Clear { slot } => {
+                self.growing = None;
                 self.expect(keyspace, slot)?;
                 Ok(if keyspace.clear_slot(slot, CLEARED_A_STEP) { length } else { 0 })
             }
             Record::First { traits, slot, key_bytes, value_bytes, part } => {
                 self.expect(keyspace, slot)?;
+                if !matches!(traits.body, Body::PartOf { .. }) {
+                    self.growing = None;
+                }
                 keyspace
                     .make_room(keyspace.layout().shard_of(slot), key_bytes.saturating_add(value_bytes))?;
                 let assembly = Assembly::new(traits, slot, [key_bytes, value_bytes], now_ms)?;
@@ -200,12 +222,49 @@ impl Arrival {
         if key.slot != slot {
             return Err(ArrivalError::Torn);
         }
+        if matches!(traits.body, Body::PartOf { .. }) {
+            return self.grow(keyspace, &key, traits, &value, due_ms, now_ms);
+        }
         keyspace.make_room(key.shard, key.bytes.len() + value.len() + ENTRY_COST_BYTES)?;
         // Making a value of a million members takes a third of a second: nobody else is to wait for it.
         let value = make(traits.body, value)?;
         let mut shard = keyspace.lock(key.shard);
         self.entries += 1;
         shard.db(MOVING_DB).receive(&key, Some((traits, Arriving::Made(value))), due_ms, now_ms)
+    }
+
+    /// Puts the elements of a part to those that came before; the collection is put in place once it is whole.
+    fn grow(
+        &mut self,
+        keyspace: &Keyspace,
+        key: &Key<'_>,
+        traits: Traits,
+        part: &[u8],
+        due_ms: Option<u64>,
+        now_ms: u64,
+    ) -> Result<(), ArrivalError> {
+        self.expect_own(key.slot)?;
+        let Body::PartOf { is_first, is_last } = traits.body else { return Err(ArrivalError::Torn) };
+        let earlier = self.growing.take().filter(|growing| !is_first && *growing.key == *key.bytes);
+        let value = match earlier {
+            None if is_first => Value::restore(part).ok_or(Malformed::Unknown)?,
+            None => return Err(ArrivalError::Torn),
+            Some(Growing { mut value, .. }) => {
+                if !rdb::join(&mut value, part, &Thresholds::default()) {
+                    return Err(Malformed::Unknown.into());
+                }
+                value
+            }
+        };
+        // What has come so far is counted nowhere else.
+        keyspace.make_room(key.shard, key.bytes.len() + value.heap_bytes() + ENTRY_COST_BYTES)?;
+        if !is_last {
+            self.growing = Some(Growing { key: key.bytes.into(), value });
+            return Ok(());
+        }
+        let mut shard = keyspace.lock(key.shard);
+        self.entries += 1;
+        shard.db(MOVING_DB).receive(key, Some((traits, Arriving::Made(value))), due_ms, now_ms)
     }
 
     /// Applies entries and absences from the start of `records`, as many as are of one shard and within the bounds.
@@ -215,7 +274,11 @@ impl Arrival {
         let mut shard = None;
         while run.len() < RECORDS_A_STEP && wanted < BYTES_A_STEP && done < records.len() {
             let (key, entry, length) = match Record::decode(&records[done..]) {
-                Ok((Record::Entry { traits, key, value }, length)) => (key, Some((traits, value)), length),
+                Ok((Record::Entry { traits, key, value }, length))
+                    if !matches!(traits.body, Body::PartOf { .. }) =>
+                {
+                    (key, Some((traits, value)), length)
+                }
                 Ok((Record::Absent { key }, length)) => (key, None, length),
                 // The next call comes to it first.
                 Ok(_) | Err(_) => break,
@@ -261,7 +324,7 @@ impl Arrival {
 
     /// Gives the move up: empties the slots step by step and shows those that are empty; true once all are.
     pub fn clear_step(&mut self, keyspace: &Keyspace) -> bool {
-        self.assembly = None;
+        (self.assembly, self.growing) = (None, None);
         if let Some(&slot) = self.slots.last()
             && keyspace.clear_slot(slot, CLEARED_A_STEP)
         {
@@ -335,6 +398,8 @@ fn checked(body: Body, bytes: &[u8]) -> Result<Value, ArrivalError> {
     let value = match body {
         Body::Packed(form) => Value::checked(form, bytes),
         Body::String | Body::Dumped => Value::restore(bytes),
+        // Not reached: parts are put together before.
+        Body::PartOf { .. } => None,
     };
     value.ok_or(ArrivalError::Malformed(Malformed::Unknown))
 }

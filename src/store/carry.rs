@@ -8,10 +8,12 @@
 //!   4 first   traits · slot (2 bytes) · key bytes · value bytes · part bytes · part
 //!   5 part    part bytes · part
 //! traits    flags (bit 0 raw · bit 1 has a TTL · bits 2–3 queue · bits 4–5 frequency · bits 6–7 are 0)
-//!           · body (0 string · 1 to 6 a packed value's form · 16 a value as DUMP writes it) · idle seconds (2 bytes) · TTL, if it has one: ms that remain when it is sent
+//!           · body (0 string · 1 to 6 a packed value's form · 16 a value as DUMP writes it · 32 a part of one, plus 1
+//!           for the first and 2 for the last) · idle seconds (2 bytes) · TTL, if it has one: ms that remain when it is sent
 //! ```
 //! Numbers without a width are LEB128, in as few bytes as they need. An entry of more than [`PART_BYTES`] is cut: the
-//! bytes of key and value, one behind the other, go in parts that follow each other with nothing in between.
+//! bytes of key and value, one behind the other, go in parts that follow each other with nothing in between. A large
+//! collection goes as entries of one key, one behind the other, whose elements together are its own.
 //!
 //! The TTL is what remains at the sending, for the other node's clock may show another time: a key may live longer by
 //! the time of travel, never shorter. Idle seconds, queue and frequency go along so that what was hot stays hot.
@@ -45,6 +47,10 @@ const FREQUENCY_SHIFT: u32 = 4;
 const FLAGS: u8 = 0b11_1111;
 const STRING: u8 = 0;
 const DUMPED: u8 = 16;
+const PART_OF: u8 = 32;
+const IS_FIRST: u8 = 1;
+const IS_LAST: u8 = 1 << 1;
+const PART_OF_MAX: u8 = PART_OF | IS_FIRST | IS_LAST;
 
 const _: () =
     assert!(super::feed::FEED_BYTES_MAX + 16 <= RECORD_BYTES_MAX && PART_BYTES + 64 <= RECORD_BYTES_MAX);
@@ -58,6 +64,13 @@ pub enum Body {
     Packed(Form),
     /// A value of another type, as DUMP writes it, without version and checksum.
     Dumped,
+    /// Some elements of a large value, written in the same way.
+    PartOf {
+        /// Nothing of the value came before.
+        is_first: bool,
+        /// The value is whole with these.
+        is_last: bool,
+    },
 }
 
 impl Body {
@@ -66,6 +79,9 @@ impl Body {
             Self::String => STRING,
             Self::Packed(form) => form as u8,
             Self::Dumped => DUMPED,
+            Self::PartOf { is_first, is_last } => {
+                PART_OF | if is_first { IS_FIRST } else { 0 } | if is_last { IS_LAST } else { 0 }
+            }
         }
     }
 
@@ -73,6 +89,10 @@ impl Body {
         match number {
             STRING => Ok(Self::String),
             DUMPED => Ok(Self::Dumped),
+            PART_OF..=PART_OF_MAX => {
+                let has = |flag: u8| number & flag != 0;
+                Ok(Self::PartOf { is_first: has(IS_FIRST), is_last: has(IS_LAST) })
+            }
             number => Form::known(number).map(Self::Packed).ok_or(Malformed::Unknown),
         }
     }
@@ -339,12 +359,19 @@ mod tests {
     use super::{Body, Malformed, PART_BYTES, Record, Traits};
     use crate::base::slot::Slot;
     use crate::store::entry::Queue;
+    use crate::store::value::Form;
 
     fn traits() -> impl Strategy<Value = Traits> {
         let queue = prop_oneof![Just(Queue::None), Just(Queue::Small), Just(Queue::Main)];
-        (any::<bool>(), option::of(any::<u64>()), queue, 0..=3u8, any::<u16>()).prop_map(
-            |(raw, ttl_ms, queue, frequency, idle_seconds)| Traits {
-                body: Body::String,
+        let body = prop_oneof![
+            Just(Body::String),
+            Just(Body::Dumped),
+            (1..=6u8).prop_map(|number| Body::Packed(Form::of(number))),
+            any::<[bool; 2]>().prop_map(|[is_first, is_last]| Body::PartOf { is_first, is_last }),
+        ];
+        (body, any::<bool>(), option::of(any::<u64>()), queue, 0..=3u8, any::<u16>()).prop_map(
+            |(body, raw, ttl_ms, queue, frequency, idle_seconds)| Traits {
+                body,
                 raw,
                 ttl_ms,
                 queue,

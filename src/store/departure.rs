@@ -5,6 +5,9 @@
 //! [`BYTES_A_STEP`] bytes. Values outside their entries are shared, not copied, under the lock; a client that edits one
 //! before it was sent copies it. Neither walk nor feed counts as an access.
 //!
+//! A large collection is sent part by part ([`Growing`]), one part under each hold of the lock. If it changes before the
+//! last part was taken, the rest is left out: what is no longer one state of it is of no use, and the feed has its name.
+//!
 //! Records come out of an [`Export`] in the order in which they were taken in, and the other side lets the later ones
 //! win. Feeds are open before the walk begins, so whatever changes is sent after what it was before. Nothing is lost
 //! when records are sent twice; if they do not arrive at all, the move begins again.
@@ -23,7 +26,7 @@ use super::key::Key;
 use super::keyspace::Keyspace;
 use super::prefetch;
 use super::typed::packed;
-use super::value::Value;
+use super::value::{Value, rdb};
 use crate::base::slot::Slot;
 
 /// The database whose slots move: a cluster has no other.
@@ -48,6 +51,17 @@ pub struct Export {
     /// A buffer to be used again.
     spare: Vec<u8>,
     entries: u64,
+    /// Keys of large collections that were met and are still to be sent.
+    large: VecDeque<Box<[u8]>>,
+}
+
+/// A large collection that is being sent in parts. Nothing is taken out of any feed meanwhile, so that its own tells
+/// whether it has changed.
+#[derive(Debug)]
+struct Growing {
+    key: Box<[u8]>,
+    /// Where the next part begins; nothing if there was none yet.
+    from: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -182,19 +196,7 @@ impl Db {
     /// Takes in one entry unless it is due; gives the bytes of its value, or 0 if it was due.
     fn export(&self, slot: Slot, handle: Handle, now_ms: u64, out: &mut Export) -> usize {
         let bytes = self.arena.slot(handle);
-        let due_ms = entry::due_ms(bytes);
-        if due_ms.is_some_and(|due_ms| due_ms <= now_ms) {
-            return 0;
-        }
-        let idle_seconds = access_clock(now_ms).wrapping_sub(entry::access_clock(bytes));
-        let traits = Traits {
-            body: Body::String,
-            raw: entry::is_raw(bytes),
-            ttl_ms: due_ms.map(|due_ms| due_ms - now_ms),
-            queue: entry::queue(bytes),
-            frequency: entry::frequency(bytes),
-            idle_seconds,
-        };
+        let Some(traits) = traits(bytes, now_ms) else { return 0 };
         let key = self.key_of(handle);
         out.entries += 1;
         let value = match entry::kind(bytes) {
@@ -212,6 +214,12 @@ impl Db {
             Kind::Object => self.object_of(bytes).map(|object| &object.value),
         };
         let Some(value) = value else { return 0 };
+        if rdb::has_parts(value) {
+            if !out.large.iter().any(|known| **known == *key) {
+                out.large.push_back(key.into());
+            }
+            return key.len();
+        }
         let (body, value) = match (value, value.packed()) {
             (Value::Str(value), _) => (Body::String, value.clone()),
             (_, Some((form, bytes))) => (Body::Packed(form), Bytes::copy_from_slice(bytes)),
@@ -220,6 +228,25 @@ impl Db {
         let (traits, bytes) = (Traits { body, ..traits }, value.len());
         out.pieces.push_back(Piece::Shared(Shared { traits, slot, key: key.into(), value, sent: 0 }));
         bytes
+    }
+
+    /// Takes in the next part of a large collection; says where to go on, or nothing after the last part. Whatever else
+    /// the key is by now is taken in whole.
+    fn export_part(&self, key: &Key<'_>, from: Option<u64>, now_ms: u64, out: &mut Export) -> Option<u64> {
+        let found = self.find_keeping(key, now_ms);
+        let bytes = found.map(|found| self.arena.slot(found.handle));
+        let value = bytes.and_then(|bytes| Some((traits(bytes, now_ms)?, &self.object_of(bytes)?.value)));
+        let Some((traits, value)) = value.filter(|(_, value)| rdb::has_parts(value)) else {
+            self.export_key(key, now_ms, out);
+            return None;
+        };
+        let mut part = Vec::new();
+        let next = rdb::encode_part(value, from.unwrap_or_default(), &mut part);
+        let body = Body::PartOf { is_first: from.is_none(), is_last: next.is_none() };
+        let (traits, key_bytes) = (Traits { body, ..traits }, key.bytes.into());
+        let shared = Shared { traits, slot: key.slot, key: key_bytes, value: part.into(), sent: 0 };
+        out.pieces.push_back(Piece::Shared(shared));
+        next
     }
 
     /// Takes in what a key is now: its entry, or that it is absent.
@@ -248,6 +275,22 @@ impl Db {
     }
 }
 
+/// What travels of an entry beside key and value; nothing if it is due.
+fn traits(bytes: &[u8], now_ms: u64) -> Option<Traits> {
+    let due_ms = entry::due_ms(bytes);
+    if due_ms.is_some_and(|due_ms| due_ms <= now_ms) {
+        return None;
+    }
+    Some(Traits {
+        body: Body::String,
+        raw: entry::is_raw(bytes),
+        ttl_ms: due_ms.map(|due_ms| due_ms - now_ms),
+        queue: entry::queue(bytes),
+        frequency: entry::frequency(bytes),
+        idle_seconds: access_clock(now_ms).wrapping_sub(entry::access_clock(bytes)),
+    })
+}
+
 /// Slots on their way out: an open feed in every shard they lie in, and what is still to be walked.
 ///
 /// It must be ended by [`Departure::end`]: until then the shards note what changes.
@@ -259,6 +302,9 @@ pub struct Departure {
     /// The feed to look at next.
     turn: usize,
     overruns: u64,
+    growing: Option<Growing>,
+    /// Keys of large collections whose turn comes.
+    large: VecDeque<Box<[u8]>>,
 }
 
 impl Departure {
@@ -266,8 +312,15 @@ impl Departure {
     pub fn begin(keyspace: &Keyspace, slots: &[Slot]) -> Option<Self> {
         let layout = keyspace.layout();
         let walk = slots.iter().copied().collect();
-        let mut departure =
-            Self { feeds: Vec::new(), walk, position: Position::default(), turn: 0, overruns: 0 };
+        let mut departure = Self {
+            feeds: Vec::new(),
+            walk,
+            position: Position::default(),
+            turn: 0,
+            overruns: 0,
+            growing: None,
+            large: VecDeque::new(),
+        };
         for shard in 0..keyspace.shards() {
             let own = slots.iter().filter(|&&slot| layout.shard_of(slot) == shard);
             let numbers = own.map(|&slot| layout.slot_in_shard(slot));
@@ -285,8 +338,12 @@ impl Departure {
         Some(departure)
     }
 
-    /// Takes in the next entries of the walk; true while there are more to come.
+    /// Takes in the next entries of the walk, or the next part of a large collection that was met; true while there is
+    /// more to come.
     pub fn walk_step(&mut self, keyspace: &Keyspace, now_ms: u64, out: &mut Export) -> bool {
+        if self.grow_step(keyspace, now_ms, out) {
+            return self.is_walking();
+        }
         let Some(&slot) = self.walk.front() else { return false };
         let mut shard = keyspace.lock(keyspace.layout().shard_of(slot));
         let next = shard.db_if_any(MOVING_DB).and_then(|db| db.export_step(slot, self.position, now_ms, out));
@@ -294,12 +351,34 @@ impl Departure {
         if next.is_none() {
             self.walk.pop_front();
         }
-        !self.walk.is_empty()
+        self.large.append(&mut out.large);
+        self.is_walking()
     }
 
-    /// Takes in some of what changed since it was last asked, from one shard; false if nothing had changed in any. After
+    /// Takes in the next part of a large collection; false if there is none to be sent. One that has changed is left to
+    /// its feed.
+    fn grow_step(&mut self, keyspace: &Keyspace, now_ms: u64, out: &mut Export) -> bool {
+        let next = || self.large.pop_front().map(|key| Growing { key, from: None });
+        let Some(Growing { key: name, from }) = self.growing.take().or_else(next) else { return false };
+        let key = keyspace.layout().key(&name);
+        let feed = self.feeds.iter().find(|(shard, _)| *shard == key.shard).map(|(_, feed)| *feed);
+        let mut shard = keyspace.lock(key.shard);
+        let db = shard.db_if_any(MOVING_DB);
+        let unchanged = db.filter(|db| feed.is_some_and(|feed| !db.feed_holds(feed, key.bytes)));
+        if let Some(db) = unchanged {
+            let next = db.export_part(&key, from, now_ms, out);
+            self.growing = next.map(|from| Growing { key: name, from: Some(from) });
+        }
+        true
+    }
+
+    /// Takes in some of what changed since it was last asked, from one shard, or the next part of a large collection;
+    /// false if nothing had changed in any. After
     /// an overrun or a flush that includes the emptying of the shard's slots; after an overrun they are walked again.
     pub fn change_step(&mut self, keyspace: &Keyspace, now_ms: u64, out: &mut Export) -> bool {
+        if self.grow_step(keyspace, now_ms, out) {
+            return true;
+        }
         for _ in 0..self.feeds.len() {
             let (number, feed) = self.feeds[self.turn];
             self.turn = (self.turn + 1) % self.feeds.len();
@@ -320,6 +399,7 @@ impl Departure {
             for key in &changes.keys {
                 db.export_key(&keyspace.layout().key(key), now_ms, out);
             }
+            self.large.append(&mut out.large);
             return true;
         }
         false
@@ -333,9 +413,10 @@ impl Departure {
         }
     }
 
-    /// Slots that are still to be walked; 0 once the walk is over, unless an overrun makes it begin again.
-    pub fn slots_left(&self) -> usize {
-        self.walk.len()
+    /// Whether entries are still to be walked, or parts of large collections to be sent. Once that is over, an overrun
+    /// or a change of a large collection makes it begin again.
+    pub fn is_walking(&self) -> bool {
+        !self.walk.is_empty() || self.growing.is_some() || !self.large.is_empty()
     }
 
     /// Keys that changed and are still to be taken in.

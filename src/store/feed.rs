@@ -49,6 +49,14 @@ impl Feed {
         (self.changed.len() + self.ready.len()).max(usize::from(self.flushed || self.overrun))
     }
 
+    /// Whether this key is to be taken out, or all that there was is gone or to be walked again.
+    pub(super) fn holds(&self, key: &[u8]) -> bool {
+        self.flushed
+            || self.overrun
+            || self.changed.contains(key)
+            || self.ready.iter().any(|ready| **ready == *key)
+    }
+
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -117,6 +125,8 @@ mod tests {
         }
         assert_eq!(feed.len(), 10);
         let first = feed.take(4);
+        assert!(!feed.holds(&first.keys[0]) && !feed.holds(b"other"));
+        assert_eq!((0..10u32).filter(|number| feed.holds(&number.to_le_bytes())).count(), 6);
         assert_eq!((first.keys.len(), feed.len()), (4, 6));
         // It changes again after it was taken out, or while it waits.
         feed.record(&first.keys[0]);
@@ -152,6 +162,7 @@ mod tests {
         feed.flush();
         assert_eq!(feed.len(), 1, "a flush is something to be told");
         feed.record(b"after");
+        assert!(feed.holds(b"before") && feed.holds(b"other"), "all is gone");
         let changes = feed.take(10);
         assert!(changes.flushed && !changes.overrun);
         assert_eq!(changes.keys, [Box::from(&b"after"[..])]);

@@ -39,6 +39,8 @@ pub mod keyspace;
 mod model;
 #[cfg(test)]
 mod moving;
+#[cfg(test)]
+mod moving_large;
 pub mod noted;
 pub mod object;
 mod patch;

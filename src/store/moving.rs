@@ -26,22 +26,22 @@ use super::walk::Step;
 use crate::base::rng::Rng;
 use crate::base::slot::{Slot, slot_of};
 
-const START_MS: u64 = 1_800_000_000_000;
+pub(super) const START_MS: u64 = 1_800_000_000_000;
 /// Tags of keys that move, that stay, and that the target has of its own.
-const MOVING: [&str; 4] = ["{a}", "{b}", "{c}", "{d}"];
+pub(super) const MOVING: [&str; 4] = ["{a}", "{b}", "{c}", "{d}"];
 const STAYING: &str = "{stays}";
 const OWN: &str = "{own}";
 const OWN_KEYS: usize = 40;
 
-fn moving_slots() -> Vec<Slot> {
+pub(super) fn moving_slots() -> Vec<Slot> {
     MOVING.iter().map(|tag| slot_of(tag.as_bytes())).collect()
 }
 
-fn keyspace(shard_bits: u32, policy: Policy, seed: u64) -> Keyspace {
+pub(super) fn keyspace(shard_bits: u32, policy: Policy, seed: u64) -> Keyspace {
     Keyspace::new(Layout::seeded(shard_bits, seed), policy, 0, seed)
 }
 
-fn set(keyspace: &Keyspace, key: &[u8], value: &[u8], due: Due, now_ms: u64) {
+pub(super) fn set(keyspace: &Keyspace, key: &[u8], value: &[u8], due: Due, now_ms: u64) {
     let key = keyspace.layout().key(key);
     let mut shard = keyspace.lock(key.shard);
     let db = shard.db(0);
@@ -50,7 +50,7 @@ fn set(keyspace: &Keyspace, key: &[u8], value: &[u8], due: Due, now_ms: u64) {
     db.set_string(&key, found, new, due, now_ms).expect("the arena is not full");
 }
 
-fn remove(keyspace: &Keyspace, key: &[u8], now_ms: u64) {
+pub(super) fn remove(keyspace: &Keyspace, key: &[u8], now_ms: u64) {
     let key = keyspace.layout().key(key);
     let mut shard = keyspace.lock(key.shard);
     if let Some(found) = shard.db(0).find(&key, now_ms) {
@@ -58,10 +58,10 @@ fn remove(keyspace: &Keyspace, key: &[u8], now_ms: u64) {
     }
 }
 
-type Entries = HashMap<Vec<u8>, (Vec<u8>, Option<u64>, bool)>;
+pub(super) type Entries = HashMap<Vec<u8>, (Vec<u8>, Option<u64>, bool)>;
 
 /// What a keyspace holds in slots, hidden or not, due or not.
-fn entries(keyspace: &Keyspace, slots: &[Slot]) -> Entries {
+pub(super) fn entries(keyspace: &Keyspace, slots: &[Slot]) -> Entries {
     let mut entries = Entries::new();
     for &slot in slots {
         let mut shard = keyspace.lock(keyspace.layout().shard_of(slot));
@@ -107,7 +107,7 @@ fn each_shard(keyspace: &Keyspace, mut visit: impl FnMut(&mut Db)) {
     (0..keyspace.shards()).for_each(|shard| visit(keyspace.lock(shard).db(0)));
 }
 
-fn flush(keyspace: &Keyspace) {
+pub(super) fn flush(keyspace: &Keyspace) {
     keyspace.lock_set(keyspace.all()).iter_mut().for_each(|shard| drop(shard.take(0)));
 }
 
@@ -121,7 +121,7 @@ fn deliver(arrival: &mut Arrival, target: &Keyspace, frame: &[u8], now_ms: u64) 
 }
 
 /// Sends all that there is, at once.
-fn drain(
+pub(super) fn drain(
     departure: &mut Departure,
     arrival: &mut Arrival,
     source: &Keyspace,
@@ -429,7 +429,7 @@ impl World {
         while self.export.fill(&mut frame, usize::MAX) {}
         deliver(&mut self.arrival, &self.target, &frame, self.now_ms).expect("it is applied");
         drain(&mut self.departure, &mut self.arrival, &self.source, &self.target, self.now_ms);
-        assert_eq!((self.departure.changes_left(&self.source), self.departure.slots_left()), (0, 0));
+        assert_eq!((self.departure.changes_left(&self.source), self.departure.is_walking()), (0, false));
         self.check_equal();
         self.check_hidden();
         let Self { source, target, departure, arrival, now_ms, .. } = self;

@@ -354,6 +354,12 @@ impl Db {
         feeds.and_then(|feeds| feeds.get(usize::from(feed.0))?.as_ref()).map_or(0, |feed| feed.len())
     }
 
+    /// Whether a key changed and was not taken out, or all keys did.
+    pub fn feed_holds(&self, feed: FeedId, key: &[u8]) -> bool {
+        let feeds = self.attention.as_ref().map(|attention| &attention.feeds);
+        feeds.and_then(|feeds| feeds.get(usize::from(feed.0))?.as_ref()).is_some_and(|feed| feed.holds(key))
+    }
+
     /// Closes a feed and forgets what it holds.
     pub fn close_feed(&mut self, feed: FeedId) {
         let slots: Vec<u32> = self.feed_slots(feed).collect();

@@ -1,7 +1,8 @@
 //! How long a cluster takes: to form, to serve again after a death, to give a newcomer its share under load; beside
 //! Redis Cluster where redis-server is installed.
 //!
-//! `cargo bench --bench cluster [-- form|fail|move|redis] [-- --rounds N] [-- --keys N]`. Processes on loopback, R = 0: a
+//! `cargo bench --bench cluster [-- form|fail|move|large|redis] [-- --rounds N] [-- --keys N] [-- --members N]
+//! [-- --blocked N]`. Processes on loopback, R = 0: a
 //! dead node's keys are gone and its slots are served, empty, by the others (Redis's replicas take over with the keys).
 //! Medians and the worst are printed; the machine's other load counts.
 
@@ -13,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use support::client::{Client, encode};
@@ -27,6 +28,12 @@ const PROBES: usize = 300;
 const VALUE_BYTES: usize = 200;
 /// Writes sent in one piece while keys are put in.
 const PIPELINE: usize = 500;
+/// Bytes of the string in the slot that is hard to move.
+const LONG_BYTES: usize = 500_000_000;
+/// Members that are added to its sorted set with one command.
+const MEMBERS_A_COMMAND: usize = 1_000;
+/// Time between two looks at the memory of processes.
+const LOOK_MS: u64 = 5;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -38,7 +45,7 @@ fn main() {
     let only: Vec<&str> = words
         .iter()
         .map(String::as_str)
-        .filter(|word| ["form", "fail", "move", "redis"].contains(word))
+        .filter(|word| ["form", "fail", "move", "large", "redis"].contains(word))
         .collect();
     let wanted = |name: &str| only.is_empty() || only.contains(&name);
     if wanted("form") {
@@ -59,6 +66,9 @@ fn main() {
     }
     if wanted("move") {
         grow(number("--keys", 1_000_000));
+    }
+    if wanted("large") {
+        large(number("--members", 5_000_000), number("--blocked", 10_000));
     }
 }
 
@@ -235,6 +245,103 @@ fn grow(keys: usize) {
             quantile(1.0)
         );
     }
+}
+
+/// The slot with a string of half a gigabyte, a large sorted set and many waiting clients moves, while others read it.
+fn large(members: usize, blocked: usize) {
+    let cluster = Cluster::start(2, &["--maxmemory", "4gb", "--maxclients", "100000"]);
+    cluster.wait_ok();
+    let slot = larder::base::slot::slot_of(b"large").number().to_string();
+    let mut client = cluster.client();
+    client.cmd(&["SET", "{large}small", "value"]);
+    let source = (0..2).find(|number| !cluster.connect(*number).cmd(&["GET", "{large}small"]).is_error());
+    let source = source.expect("one of them owns the slot");
+    fill_large(cluster.connect(source), members);
+    let mut waiting: Vec<Client> = (0..blocked)
+        .map(|_| {
+            let mut client = cluster.connect(source);
+            client.send(&["BLPOP", "{large}queue", "0"]);
+            client
+        })
+        .collect();
+    let before = [rss(&cluster, source), rss(&cluster, 1 - source)];
+    let stop = Arc::new(AtomicBool::new(false));
+    let readers = ["{large}small", "other"].map(|key| read_until(&stop, cluster.client(), key));
+    let peaks = [peak_until(&stop, cluster.pid(source)), peak_until(&stop, cluster.pid(1 - source))];
+    let began = Instant::now();
+    cluster.connect(source).cmd(&["CLUSTER", "DRAIN"]);
+    let told = waiting.iter_mut().filter(|client| client.receive().to_string().contains("MOVED")).count();
+    let took = began.elapsed();
+    thread::sleep(Duration::from_secs(1));
+    stop.store(true, Ordering::Relaxed);
+    let left = cluster.connect(1 - source).cmd(&["CLUSTER", "COUNTKEYSINSLOT", &slot]).integer();
+    println!(
+        "{left} keys of the slot and all others are over after {took:.2?}; {told} of {blocked} waiting clients were told MOVED"
+    );
+    for (name, reader) in ["the slot", "another slot"].into_iter().zip(readers) {
+        let worst = reader.join().expect("a reader ends");
+        println!("the longest GET of {name} meanwhile: {worst:.1?}");
+    }
+    let [source_peak, target_peak] = peaks.map(|peak| peak.join().expect("it ends"));
+    println!(
+        "the source took up to {} MB more than before, the target up to {} MB more than at the end",
+        source_peak.saturating_sub(before[0]) >> 20,
+        target_peak.saturating_sub(rss(&cluster, 1 - source)) >> 20
+    );
+}
+
+/// Puts the long string and the sorted set in, and says how large they are.
+fn fill_large(mut client: Client, members: usize) {
+    client.cmd(&["SETRANGE", "{large}string", &(LONG_BYTES - 1).to_string(), "x"]);
+    let mut added = 0;
+    while added < members {
+        let upto = members.min(added + MEMBERS_A_COMMAND);
+        let pairs = (added..upto).flat_map(|number| [number.to_string(), format!("member:{number:010}")]);
+        let words: Vec<String> =
+            ["ZADD".to_owned(), "{large}ranks".to_owned()].into_iter().chain(pairs).collect();
+        client.cmd(&words);
+        added = upto;
+    }
+    let bytes = client.cmd(&["MEMORY", "USAGE", "{large}ranks"]).integer();
+    println!("a string of {} MB and a sorted set of {members} members, {} MB", LONG_BYTES >> 20, bytes >> 20);
+}
+
+/// Reads a key until told to stop; gives the longest that it took.
+fn read_until(stop: &Arc<AtomicBool>, mut client: ClusterClient, key: &'static str) -> JoinHandle<Duration> {
+    let stop = Arc::clone(stop);
+    thread::spawn(move || {
+        let mut worst = Duration::ZERO;
+        while !stop.load(Ordering::Relaxed) {
+            let began = Instant::now();
+            client.cmd(&["GET", key]);
+            worst = worst.max(began.elapsed());
+        }
+        worst
+    })
+}
+
+/// Looks at a process's memory until told to stop; gives the most that was resident, in bytes.
+fn peak_until(stop: &Arc<AtomicBool>, pid: u32) -> JoinHandle<u64> {
+    let stop = Arc::clone(stop);
+    thread::spawn(move || {
+        let mut most = 0;
+        while !stop.load(Ordering::Relaxed) {
+            most = most.max(rss_of(pid));
+            thread::sleep(Duration::from_millis(LOOK_MS));
+        }
+        most
+    })
+}
+
+fn rss(cluster: &Cluster, number: usize) -> u64 {
+    rss_of(cluster.pid(number))
+}
+
+/// Resident memory of a process, in bytes; 0 if there is none.
+fn rss_of(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kb| kb << 10)
 }
 
 /// Writes `key:0` and so on, many at a time, each to its owner.

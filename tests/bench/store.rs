@@ -282,7 +282,7 @@ fn moves(millions: f64) {
         let mut departure = Departure::begin(&source, run).expect("no feed is open");
         let mut arrival = Arrival::begin(&target, run).expect("the slots are empty");
         let mut export = Export::default();
-        while departure.slots_left() > 0 {
+        while departure.is_walking() {
             walk.run(|| departure.walk_step(&source, NOW_MS, &mut export));
             frame.clear();
             while encode.run(|| export.fill(&mut frame, FRAME_BYTES)) {}

@@ -515,6 +515,25 @@ impl<'a> HashRef<'a> {
         }
     }
 
+    /// The same through all fields, those that are due included, with their due times in Unix ms.
+    pub fn scan_fields(
+        self,
+        cursor: u64,
+        count: usize,
+        mut emit: impl FnMut(Element<'_>, Element<'_>, Option<u64>),
+    ) -> u64 {
+        match self {
+            Self::Packed(_) | Self::Timed(_) => {
+                self.for_each_field(emit);
+                0
+            }
+            // At the beginning of time no field is due.
+            Self::Table(table) => table.scan(cursor, count, 0, |field| {
+                emit(Element::Bytes(field.name), Element::Bytes(field.value), field.due_ms);
+            }),
+        }
+    }
+
     /// Elements of a field in a listpack.
     #[inline]
     fn width(self) -> usize {

@@ -92,6 +92,26 @@ impl List {
         list
     }
 
+    /// Adds all elements of another list at the tail, in its packs.
+    pub fn append(&mut self, other: Self) {
+        let mut quick = std::mem::take(self).into_chunks();
+        other.into_chunks().into_packs().for_each(|pack| quick.push_chunk(pack));
+        *self = Self::Chunks(quick);
+    }
+
+    fn into_chunks(self) -> Box<Quick> {
+        match self {
+            Self::Chunks(quick) => quick,
+            Self::Packed(buf) => {
+                let mut quick = Box::new(Quick::default());
+                if !buf.as_pack().is_empty() {
+                    quick.push_chunk(buf);
+                }
+                quick
+            }
+        }
+    }
+
     /// The reading side.
     #[inline]
     pub fn as_ref(&self) -> ListRef<'_> {

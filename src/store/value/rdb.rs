@@ -3,17 +3,20 @@
 //!
 //! ```text
 //! write    the forms that Redis 7.0 loads, or those of our own nodes       read    every form that Redis ever wrote
+//! parts    large collections, part by part
 //! lzf      compressed strings     ziplist  the packed forms before listpacks     streams  streams and their groups
 //! ```
 //! Bytes to be read may come from anybody: every length and every packed form is checked, nothing panics, no length
 //! allocates before its bytes are there, and what compressed strings unfold to is bounded ([`INFLATED_MAX_BYTES`]).
 
 mod lzf;
+mod parts;
 mod read;
 mod streams;
 mod write;
 mod ziplist;
 
+pub use parts::{encode_part, has_parts, join};
 pub use read::{INFLATED_MAX_BYTES, Malformed, decode, take_text};
 pub use write::{encode, text as put_text};
 

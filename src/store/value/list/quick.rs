@@ -82,6 +82,11 @@ impl Quick {
         self.chunks.iter().map(|chunk| chunk.pack.as_pack())
     }
 
+    /// The packs in order, taken out.
+    pub(super) fn into_packs(self) -> impl Iterator<Item = PackBuf> {
+        self.chunks.into_iter().map(|chunk| chunk.pack)
+    }
+
     /// The only chunk, if there is one only and it is within the bound; an empty pack if there is none.
     pub(super) fn take_only(&mut self, limit: Limit) -> Option<PackBuf> {
         match self.chunks.len() {

@@ -120,7 +120,7 @@ pub fn text(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Appends an element's text.
-fn element(out: &mut Vec<u8>, element: Element<'_>) {
+pub(super) fn element(out: &mut Vec<u8>, element: Element<'_>) {
     if !matches!(element, Element::Int(number) if integer(out, number)) {
         element.with_bytes(|bytes| text(out, bytes));
     }
