@@ -243,7 +243,9 @@ mod tests {
     fn very_many_due_keys_leave_the_others_in_order() {
         let layout = Layout::seeded(0, 3);
         let mut db = Db::new(layout.clone(), Policy::AllkeysLru);
-        let name = |number: u32| if number % 4 == 0 { format!("{number}") } else { format!("{{a}}{number}") };
+        let name = |number: u32| {
+            if number.is_multiple_of(4) { format!("{number}") } else { format!("{{a}}{number}") }
+        };
         for number in 0..8000 {
             let key = name(number);
             let due = if number % 7 == 0 { Due::Never } else { Due::At(NOW_MS + u64::from(number % 5)) };
