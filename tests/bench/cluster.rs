@@ -270,7 +270,8 @@ fn large(members: usize, blocked: usize) {
     let peaks = [peak_until(&stop, cluster.pid(source)), peak_until(&stop, cluster.pid(1 - source))];
     let began = Instant::now();
     cluster.connect(source).cmd(&["CLUSTER", "DRAIN"]);
-    let told = waiting.iter_mut().filter(|client| client.receive().to_string().contains("MOVED")).count();
+    let replies = waiting.iter_mut().map(|client| client.receive().to_string());
+    let told = replies.filter(|reply| reply.contains("MOVED")).count();
     let took = began.elapsed();
     thread::sleep(Duration::from_secs(1));
     stop.store(true, Ordering::Relaxed);
