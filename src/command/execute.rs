@@ -418,6 +418,9 @@ fn lock<'a>(data: &mut Data<'a>, ahead: &mut Ahead, entry: &Entry, args: Args<'a
 /// which visits shard after shard needs them all.
 pub fn lock_mask(data: &Data<'_>, entry: &Entry, args: Args<'_>, held: bool) -> u64 {
     let spec = entry.spec;
+    if let Some(key) = args.get(spec.single_key).filter(|_| spec.single_key != 0) {
+        return 1 << data.key(key).shard;
+    }
     if spec.has_keys() {
         if spec.key_finder.is_some() && sort::follows_patterns(spec, args) {
             return data.all_shards();

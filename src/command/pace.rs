@@ -58,7 +58,8 @@ impl<'a> Pace<'a> {
         // A transaction's locks are held before it begins.
         let alone = !cx.data.held && !cx.session.is_served && !cx.session.gateway;
         let may_restart = alone && cx.session.client.id != 0;
-        Self { kind, name, args, began_ns: cx.worker.clock.mono_ns(), run: None, wrote: false, may_restart }
+        // The clock was read when the command before it ended.
+        Self { kind, name, args, began_ns: cx.worker.last_ns, run: None, wrote: false, may_restart }
     }
 
     /// Looks at the clock and at whether the script is to end.

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use ahash::RandomState;
+
 use crate::base::limits::LIBRARIES_MAX_BYTES;
 use crate::base::lock::Mutex;
 use crate::script::flags::Flags;
@@ -78,7 +80,7 @@ pub struct Libraries {
     version: u64,
     by_name: BTreeMap<String, Arc<Library>>,
     /// Library and place within it, by the function's name in small letters.
-    functions: HashMap<String, (Arc<Library>, usize)>,
+    functions: HashMap<String, (Arc<Library>, usize), RandomState>,
     bytes: usize,
 }
 

@@ -68,6 +68,12 @@ impl<'a> Args<'a> {
         Self { buf: self.buf, ranges: self.ranges.get(index..).unwrap_or(&[]) }
     }
 
+    /// The first `count` arguments; all of them if there are not more.
+    #[inline]
+    pub fn up_to(self, count: usize) -> Self {
+        Self { buf: self.buf, ranges: self.ranges.get(..count).unwrap_or(self.ranges) }
+    }
+
     /// Total length of the arguments, in bytes.
     pub fn total_bytes(self) -> usize {
         self.ranges.iter().map(|range| range.len as usize).sum()
@@ -177,6 +183,8 @@ mod tests {
         assert_eq!(args.get(3), None);
         assert_eq!(args.from(1).iter().collect::<Vec<_>>(), [&b""[..], b"12"]);
         assert!(args.from(4).is_empty());
+        assert_eq!(args.up_to(1).iter().collect::<Vec<_>>(), [b"SET"]);
+        assert_eq!((args.up_to(0).len(), args.up_to(4).len()), (0, 3));
         assert_eq!(args.total_bytes(), 5);
     }
 

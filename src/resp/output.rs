@@ -8,6 +8,9 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+/// Pieces that are moved at once.
+const TAKEN_SLICES: usize = 64;
+
 /// A position in the output. It holds until something before it is dropped or a header is put before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -163,6 +166,24 @@ impl Output {
         self.reclaim();
     }
 
+    /// Moves all that is pending to the end of `into`. Where that is empty and nothing is linked, its memory and that of the
+    /// copied bytes change places.
+    pub fn take_into(&mut self, into: &mut Vec<u8>) {
+        if self.shared.is_empty() && self.head == 0 && into.is_empty() {
+            std::mem::swap(&mut self.own, into);
+            self.dropped += into.len() as u64;
+            self.own.shrink_to(limits::REPLY_KEPT_BYTES);
+            return;
+        }
+        while !self.is_empty() {
+            let mut slices = [IoSlice::new(&[]); TAKEN_SLICES];
+            let filled = self.slices(&mut slices);
+            let before = into.len();
+            slices[..filled].iter().for_each(|slice| into.extend_from_slice(slice));
+            self.advance(into.len() - before);
+        }
+    }
+
     /// Gives back all memory of an output with nothing pending; for connections that fall idle.
     pub fn release(&mut self) {
         if self.is_empty() {
@@ -279,6 +300,25 @@ mod tests {
         reply.ok();
         reply.truncate_to(mark);
         assert!(reply.is_empty());
+    }
+
+    #[test]
+    fn all_that_is_pending_can_be_taken() {
+        let (mut reply, mut taken) = (Reply::default(), Vec::new());
+        reply.integer(1);
+        reply.take_into(&mut taken);
+        reply.integer(2);
+        let mark = reply.checkpoint();
+        reply.integer(3);
+        reply.truncate_to(mark);
+        reply.bulk_shared(Bytes::from(vec![b'x'; 70_000]));
+        reply.advance(1);
+        reply.take_into(&mut taken);
+        assert!(reply.is_empty());
+        assert_eq!(taken.len(), 4 + 3 + 8 + 70_000 + 2);
+        assert!(taken.starts_with(b":1\r\n2\r\n$70000\r\nxx") && taken.ends_with(b"xx\r\n"));
+        reply.integer(4);
+        assert_eq!(pending(&reply), b":4\r\n");
     }
 
     #[test]

@@ -302,6 +302,11 @@ impl Reply {
         self.out.advance(sent);
     }
 
+    /// Moves all that is pending to the end of `into`.
+    pub fn take_into(&mut self, into: &mut Vec<u8>) {
+        self.out.take_into(into);
+    }
+
     /// Gives back all memory of an output with nothing pending; for connections that fall idle.
     pub fn release(&mut self) {
         self.out.release();

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use mlua::{Error, Lua, LuaString, Table, Value, Variadic};
+use mlua::{Error, Lua, LuaString, MultiValue, Table, Value, Variadic};
 use sha1::{Digest, Sha1};
 
 use crate::base::version::REDIS_VERSION;
@@ -10,8 +10,8 @@ use crate::resp::reply::Proto;
 use crate::script::failure::Raised;
 use crate::script::guard::error_table;
 use crate::script::host::LogLevel;
-use crate::script::incoming::{self, Answer};
-use crate::script::link::{Link, Order};
+use crate::script::incoming::{self, Answer, Common};
+use crate::script::link::Link;
 use crate::script::number::format_g;
 
 /// Digits by which a number becomes a command's argument.
@@ -52,15 +52,17 @@ pub fn table(lua: &Lua, link: &Rc<Link>, functions: bool) -> Result<Table, Error
 }
 
 fn commands(lua: &Lua, link: &Rc<Link>, api: &Table) -> Result<(), Error> {
-    let own = Rc::clone(link);
-    let call = lua.create_function(move |lua, args: Variadic<Value>| match command(lua, &own, &args)? {
-        Answer::Value(value) => Ok(value),
-        Answer::Error(line) => Err(Raised::Reply { line, counted: true }.into()),
-    })?;
+    let common = Rc::new(Common::new(lua)?);
+    let (own, strings) = (Rc::clone(link), Rc::clone(&common));
+    let call =
+        lua.create_function(move |lua, args: MultiValue| match command(lua, &own, &strings, &args)? {
+            Answer::Value(value) => Ok(value),
+            Answer::Error(line) => Err(Raised::Reply { line, counted: true }.into()),
+        })?;
     api.raw_set("call", call)?;
     let own = Rc::clone(link);
-    let pcall = lua.create_function(move |lua, args: Variadic<Value>| {
-        let table = match command(lua, &own, &args) {
+    let pcall = lua.create_function(move |lua, args: MultiValue| {
+        let table = match command(lua, &own, &common, &args) {
             Ok(Answer::Value(value)) => return Ok(value),
             Ok(Answer::Error(line)) => error_table(lua, &line, true)?,
             Err(error) => match Raised::find(&error) {
@@ -72,7 +74,7 @@ fn commands(lua: &Lua, link: &Rc<Link>, api: &Table) -> Result<(), Error> {
     })?;
     api.raw_set("pcall", pcall)?;
     let own = Rc::clone(link);
-    let may_call = lua.create_function(move |lua, args: Variadic<Value>| {
+    let may_call = lua.create_function(move |lua, args: MultiValue| {
         lay_down(&own, &args)?;
         match own.may_call(lua)? {
             Some(allowed) => Ok(allowed),
@@ -83,14 +85,15 @@ fn commands(lua: &Lua, link: &Rc<Link>, api: &Table) -> Result<(), Error> {
 }
 
 /// Runs a command.
-fn command(lua: &Lua, link: &Rc<Link>, args: &[Value]) -> Result<Answer, Error> {
+fn command(lua: &Lua, link: &Rc<Link>, common: &Common, args: &MultiValue) -> Result<Answer, Error> {
     lay_down(link, args)?;
-    link.ask(lua, Order::Call)?;
-    incoming::read(lua, &link.reply.borrow())
+    link.call(lua)?;
+    let reply = link.reply.borrow();
+    link.with_room(lua, reply.len(), || incoming::read(lua, &reply, common))
 }
 
 /// Lays a command down for the host.
-fn lay_down(link: &Link, args: &[Value]) -> Result<(), Error> {
+fn lay_down(link: &Link, args: &MultiValue) -> Result<(), Error> {
     if args.is_empty() {
         return Err(Raised::err(NO_ARGUMENT));
     }
@@ -122,7 +125,7 @@ fn settings(lua: &Lua, link: &Rc<Link>, api: &Table) -> Result<(), Error> {
             3 => Proto::Resp3,
             _ => return Err(Raised::err("RESP version must be 2 or 3.")),
         };
-        own.ask(lua, Order::SetResp(proto))
+        own.set_resp(lua, proto)
     })?;
     api.raw_set("setresp", set_resp)?;
     let set_repl = lua.create_function(|lua, args: Variadic<Value>| {
@@ -161,11 +164,7 @@ fn settings(lua: &Lua, link: &Rc<Link>, api: &Table) -> Result<(), Error> {
             }
             line.extend_from_slice(&text.as_bytes());
         }
-        let mut request = own.request.borrow_mut();
-        request.clear();
-        request.push(|bytes| bytes.extend_from_slice(&line));
-        drop(request);
-        if own.is_open() { own.ask(lua, Order::Log(level)) } else { Ok(()) }
+        if own.is_open() { own.log(lua, level, &line) } else { Ok(()) }
     })?;
     api.raw_set("log", log)
 }

@@ -4,12 +4,12 @@
 //! (a panic in a callback), or that stays large, reports itself [`spoiled`](Engine::is_spoiled) and is replaced by its
 //! owner. Memory is bounded from the outside: what goes beyond is an error within the script.
 
-use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use mlua::{Error, Function, Lua, LuaOptions, StdLib, Table, Value};
 
+use crate::resp::args::Args;
 use crate::resp::reply::{Proto, Reply};
 use crate::script::api;
 use crate::script::failure::{self, Caught, Failure, Raised};
@@ -18,6 +18,7 @@ use crate::script::host::Host;
 use crate::script::lib;
 use crate::script::link::Link;
 use crate::script::outgoing::{self, Errors};
+use crate::script::parameters::{self, Parameters};
 use crate::script::sandbox::{self, Parts, Sandbox};
 
 /// Instructions between two looks at whether the script must end.
@@ -46,7 +47,7 @@ pub enum Realm {
 pub struct Compiled(Function);
 
 impl Compiled {
-    /// A function that came out of a library, to be run by [`Engine::run_function`].
+    /// A function that came out of a library.
     pub fn from_function(function: Function) -> Self {
         Self(function)
     }
@@ -57,10 +58,10 @@ impl Compiled {
 pub struct Run<'a> {
     /// What errors call it: a script's SHA1, a function's name. Without one they do not say where they were raised.
     pub name: &'a str,
-    /// Its `KEYS`.
-    pub keys: &'a [&'a [u8]],
-    /// Its `ARGV`.
-    pub argv: &'a [&'a [u8]],
+    /// Its `KEYS`, which a function has as its first parameter.
+    pub keys: Args<'a>,
+    /// Its `ARGV`, which a function has as its second parameter.
+    pub argv: Args<'a>,
 }
 
 /// What a script returned.
@@ -87,14 +88,17 @@ pub struct Engine {
     lua: Lua,
     link: Rc<Link>,
     sandbox: Sandbox,
+    /// Called with an error that ends a script, with the stack still there.
+    handle: Function,
+    /// What scripts have set in `cjson`.
+    json: Option<lib::cjson::Root>,
+    /// Of an interpreter for scripts.
+    parameters: Option<Parameters>,
     limit_bytes: usize,
     /// Memory that it takes as it is made.
     base_bytes: usize,
     spoiled: bool,
 }
-
-/// How a host is lent to the bridge for one run.
-type Lent<'a> = RefCell<&'a mut dyn Host>;
 
 impl Engine {
     /// An interpreter with bounded memory. `extend` adds to the table `redis` before that is closed.
@@ -126,8 +130,13 @@ impl Engine {
             ("struct", lib::structs::open(&lua)?),
             ("bit", lib::bit::open(&lua)?),
         ];
-        let parts = Parts { link: &link, api: &api, handle: &handle, libraries };
+        let json = lib::cjson::root(&lua);
+        let parts = Parts { link: &link, api: &api, libraries };
         let sandbox = sandbox::build(&lua, parts)?;
+        let parameters = match realm {
+            Realm::Scripts => Some(Parameters::new(&lua, &sandbox.globals)?),
+            Realm::Functions => None,
+        };
         lua.gc_collect()?;
         let base_bytes = lua.used_memory();
         lua.set_memory_limit(base_bytes + limit_bytes)?;
@@ -137,7 +146,7 @@ impl Engine {
         lib::watch(&lua, move |lua| own.tick(lua));
         link.watch_as_usual(&lua)?;
         link.collect_seldom(&lua, true);
-        Ok(Self { lua, link, sandbox, limit_bytes, base_bytes, spoiled: false })
+        Ok(Self { lua, link, sandbox, handle, json, parameters, limit_bytes, base_bytes, spoiled: false })
     }
 
     /// Compiles a script's source.
@@ -157,34 +166,6 @@ impl Engine {
             Ok(function) => Ok(Compiled(function)),
             Err(error) => Err(guard::message(&error)),
         }
-    }
-
-    /// Runs a script: its keys and arguments are globals.
-    ///
-    /// # Errors
-    /// It failed, or was ended.
-    pub fn run_script(
-        &mut self,
-        host: &mut dyn Host,
-        script: &Compiled,
-        run: Run<'_>,
-    ) -> Result<Returned, Failure> {
-        let driver = self.sandbox.run_script.clone();
-        self.run(host, &driver, script, run)
-    }
-
-    /// Runs a function of a library: its keys and arguments are parameters.
-    ///
-    /// # Errors
-    /// It failed, or was ended.
-    pub fn run_function(
-        &mut self,
-        host: &mut dyn Host,
-        function: &Compiled,
-        run: Run<'_>,
-    ) -> Result<Returned, Failure> {
-        let driver = self.sandbox.run_function.clone();
-        self.run(host, &driver, function, run)
     }
 
     /// Globals of which nothing is there but these tables, by name.
@@ -207,7 +188,7 @@ impl Engine {
     /// Runs code that sees other globals while it runs. Its errors do not say where they were raised.
     ///
     /// # Errors
-    /// As [`Engine::run_function`].
+    /// As [`Engine::run`].
     pub fn run_within(
         &mut self,
         globals: &Table,
@@ -219,22 +200,26 @@ impl Engine {
             return Err(Failure::new("ERR the interpreter is damaged"));
         };
         let led = shown.raw_set("__index", globals);
+        let none = Args::new(&[], &[]);
         let result = match led {
-            Ok(()) => self.run_function(host, code, Run { name: "", keys: &[], argv: &[] }),
+            Ok(()) => self.run(host, code, Run { name: "", keys: none, argv: none }),
             Err(error) => Err(failed("", &error)),
         };
         self.spoiled |= shown.raw_set("__index", &self.sandbox.globals).is_err();
         result.map(drop)
     }
 
-    fn run(
+    /// Runs a script, or a function in an interpreter for functions.
+    ///
+    /// # Errors
+    /// It failed, or was ended.
+    pub fn run(
         &mut self,
         host: &mut dyn Host,
-        driver: &Function,
         function: &Compiled,
         run: Run<'_>,
     ) -> Result<Returned, Failure> {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.drive(host, driver, function, run)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.drive(host, function, run)));
         let stopped = self.link.close();
         let mut result = match outcome {
             Ok(Ok((true, value))) if !stopped => {
@@ -255,41 +240,23 @@ impl Engine {
     }
 
     fn drive(
-        &self,
+        &mut self,
         host: &mut dyn Host,
-        driver: &Function,
         function: &Compiled,
         run: Run<'_>,
     ) -> Result<(bool, Value), Error> {
-        let host: Lent<'_> = RefCell::new(host);
-        let link = &self.link;
+        let Self { lua, link, sandbox, handle, .. } = self;
         // What is made here is bounded by the request. Without a limit nothing of it can fail, and the interpreter need not
         // be asked in a protected call for each of it; a failure before the limit is set again leaves it to the end.
-        self.lua.set_memory_limit(0)?;
-        self.lua.scope(|scope| {
-            let bridge = scope.create_function(|_, ()| {
-                match host.try_borrow_mut() {
-                    Ok(mut host) => link.serve(&mut **host),
-                    // The host runs no scripts itself.
-                    Err(_) => return Err(Raised::err("the script is running already")),
-                }
-                Ok(())
-            })?;
-            link.open(bridge);
-            let keys = self.strings(run.keys);
-            let argv = self.strings(run.argv);
-            self.lua.set_memory_limit(link.limit_bytes.get())?;
-            let (keys, argv) = (keys?, argv?);
-            driver.call::<(bool, Value)>((&function.0, keys, argv))
-        })
-    }
-
-    fn strings(&self, words: &[&[u8]]) -> Result<Table, Error> {
-        let table = self.lua.create_table_with_capacity(words.len(), 0)?;
-        for (at, word) in words.iter().enumerate() {
-            table.raw_seti(at + 1, self.lua.create_string(word)?)?;
-        }
-        Ok(table)
+        lua.set_memory_limit(0)?;
+        let Some(parameters) = &mut self.parameters else {
+            let (keys, argv) = (parameters::sequence(lua, run.keys)?, parameters::sequence(lua, run.argv)?);
+            lua.set_memory_limit(link.limit_bytes.get())?;
+            return link.lend(host, || sandbox.run.call((&function.0, &*handle, &keys, &argv)));
+        };
+        parameters.fill(lua, run.keys, run.argv)?;
+        lua.set_memory_limit(link.limit_bytes.get())?;
+        link.lend(host, || sandbox.run.call((&function.0, &*handle)))
     }
 
     /// What the error that ended a script is told as.
@@ -311,7 +278,8 @@ impl Engine {
     /// Leaves the interpreter as the next run expects it.
     fn clean_up(&mut self, stopped: bool) {
         self.spoiled |= self.lua.set_memory_limit(self.link.limit_bytes.get()).is_err();
-        lib::cjson::reset(&self.lua);
+        self.json.iter().for_each(lib::cjson::Root::reset);
+        self.spoiled |= self.parameters.as_mut().is_some_and(|one| one.empty(&self.lua).is_err());
         if stopped && self.link.watch_as_usual(&self.lua).is_err() {
             self.spoiled = true;
         }
@@ -320,9 +288,8 @@ impl Engine {
         if self.lua.used_memory() <= limit {
             return;
         }
-        let forgotten =
-            ["KEYS", "ARGV"].iter().all(|name| self.sandbox.globals.raw_set(*name, Value::Nil).is_ok());
-        if !forgotten || self.lua.gc_collect().is_err() || self.lua.used_memory() > limit {
+        let is_renewed = self.parameters.as_mut().is_none_or(|one| one.renew(&self.lua).is_ok());
+        if !is_renewed || self.lua.gc_collect().is_err() || self.lua.used_memory() > limit {
             self.spoiled = true;
         }
     }

@@ -3,7 +3,7 @@
 //! The bytes come from this server's own reply writer; what is not a reply all the same becomes nil, never a panic. Depth
 //! is bounded.
 
-use mlua::{Error, Lua, Table, Value};
+use mlua::{Error, Lua, LuaString, Table, Value};
 
 use crate::base::num::{parse_f64, parse_i64};
 use crate::script::guard::error_table;
@@ -19,12 +19,30 @@ pub enum Answer {
     Error(Vec<u8>),
 }
 
+/// Strings of which most replies are made: held on to, they are not looked up each time.
+pub struct Common {
+    /// The field of a status.
+    ok: LuaString,
+    /// The status `OK`.
+    done: LuaString,
+}
+
+impl Common {
+    /// The strings of an interpreter.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(lua: &Lua) -> Result<Self, Error> {
+        Ok(Self { ok: lua.create_string("ok")?, done: lua.create_string("OK")? })
+    }
+}
+
 /// Reads one reply.
 ///
 /// # Errors
 /// Out of memory.
-pub fn read(lua: &Lua, bytes: &[u8]) -> Result<Answer, Error> {
-    let mut reader = Reader { lua, bytes, at: 0 };
+pub fn read(lua: &Lua, bytes: &[u8], common: &Common) -> Result<Answer, Error> {
+    let mut reader = Reader { lua, bytes, at: 0, common };
     if bytes.first() == Some(&b'-') {
         reader.at = 1;
         return Ok(Answer::Error(reader.line().to_vec()));
@@ -36,6 +54,7 @@ struct Reader<'a> {
     lua: &'a Lua,
     bytes: &'a [u8],
     at: usize,
+    common: &'a Common,
 }
 
 impl<'a> Reader<'a> {
@@ -86,11 +105,7 @@ impl<'a> Reader<'a> {
             },
             // Lua has doubles only.
             b':' => Ok(Value::Number(self.number() as f64)),
-            b'+' => {
-                let text = self.line();
-                let text = self.string(text)?;
-                self.wrapped("ok", text)
-            }
+            b'+' => self.status(),
             b'-' => {
                 let line = self.line();
                 error_table(self.lua, line, true).map(Value::Table)
@@ -129,6 +144,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn status(&mut self) -> Result<Value, Error> {
+        let (line, common) = (self.line(), self.common);
+        let table = match line {
+            b"OK" => self.lua.create_table_from([(&common.ok, &common.done)]),
+            _ => self.lua.create_table_from([(&common.ok, self.lua.create_string(line)?)]),
+        };
+        table.map(Value::Table)
+    }
+
     fn array(&mut self, len: usize, depth: usize) -> Result<Value, Error> {
         // An element takes at least three bytes: what the bytes do not hold is not made room for.
         let table = self.lua.create_table_with_capacity(len.min(self.bytes.len() / 3), 0)?;
@@ -137,7 +161,7 @@ impl<'a> Reader<'a> {
                 break;
             }
             let value = self.value(depth + 1)?;
-            table.raw_set(index as f64, value)?;
+            table.raw_seti(index, value)?;
         }
         Ok(Value::Table(table))
     }

@@ -5,8 +5,10 @@
 //! and always led back.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 
+use ahash::RandomState;
 use mlua::{Error, Function, Lua, Table, Value, Variadic};
 
 use crate::resp::error::Error as Refusal;
@@ -22,6 +24,9 @@ const SOURCE: &str = "@user_function";
 /// What libraries find in `redis` while they load, of what functions find there later.
 const SHARED: &[&str] =
     &["log", "LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING", "REDIS_VERSION", "REDIS_VERSION_NUM"];
+
+/// Functions that are held on to from outside at most: the interpreter has few references to lend.
+const CALLED_MAX: usize = 512;
 
 /// Functions that one library may register.
 const FUNCTIONS_MAX: usize = 100_000;
@@ -51,6 +56,8 @@ struct Registry {
 pub struct Libraries {
     engine: Engine,
     registry: Rc<Registry>,
+    /// Functions that were called, by number: they need not be looked up in the interpreter.
+    called: HashMap<i64, Compiled, RandomState>,
     /// The globals while a library loads.
     scarce: Table,
 }
@@ -69,7 +76,7 @@ impl Libraries {
         let broken = || Failure::new("ERR the interpreter for functions cannot be made");
         let (registry, apis) = made.ok_or_else(broken)?;
         let scarce = engine.scarce_globals(&apis).map_err(|_| broken())?;
-        Ok(Self { engine, registry, scarce })
+        Ok(Self { engine, registry, called: HashMap::default(), scarce })
     }
 
     /// The interpreter.
@@ -101,20 +108,29 @@ impl Libraries {
     /// Forgets functions.
     pub fn forget(&mut self, numbers: impl Iterator<Item = i64>) {
         for number in numbers {
+            self.called.remove(&number);
             // Taking something out needs no memory.
             let _ = self.registry.functions.raw_set(number, Value::Nil);
         }
     }
 
-    /// A function, for [`Engine::run_function`].
+    /// A function, for [`Engine::run`].
     ///
     /// # Errors
     /// It was forgotten.
-    pub fn function(&self, number: i64) -> Result<Compiled, Refusal> {
-        match self.registry.functions.raw_get::<Value>(number) {
-            Ok(Value::Function(function)) => Ok(Compiled::from_function(function)),
-            _ => Err(Refusal::Fixed("ERR Function not found")),
+    pub fn function(&mut self, number: i64) -> Result<Compiled, Refusal> {
+        if let Some(function) = self.called.get(&number) {
+            return Ok(function.clone());
         }
+        let Ok(Value::Function(function)) = self.registry.functions.raw_get::<Value>(number) else {
+            return Err(Refusal::Fixed("ERR Function not found"));
+        };
+        let function = Compiled::from_function(function);
+        if self.called.len() >= CALLED_MAX {
+            self.called.clear();
+        }
+        self.called.insert(number, function.clone());
+        Ok(function)
     }
 }
 

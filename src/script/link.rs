@@ -1,14 +1,16 @@
 //! The way from functions that live as long as the interpreter to the [`Host`], which lives as long as one run.
 //!
-//! A run opens a bridge: a Lua function that borrows the host and ends with the run. What a function wants is laid down
-//! in the [`Link`], the bridge is called without arguments, and the answer lies in the link. Only so does a reference that
-//! a script kept from an earlier run lead nowhere, without a word of unsafe code.
+//! A run lends its host to the thread ([`Link::lend`]): while it lasts, functions of the interpreter find it there, and
+//! nowhere before or after. So a reference that a script kept from an earlier run leads to the host of the run that uses
+//! it, or nowhere, without a word of unsafe code here and without a function made for each run: one that was made in a
+//! scope of the interpreter, and called by those that scripts see, cost as much as a whole command.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use mlua::state::{GcIncParams, GcMode};
-use mlua::{Error, Function, HookTriggers, Lua, VmState};
+use mlua::{Error, HookTriggers, Lua, VmState};
+use scoped_tls_hkt::scoped_thread_local;
 
 use crate::resp::args::{Args, Range32};
 use crate::resp::reply::Proto;
@@ -24,22 +26,14 @@ const KEPT_BYTES: usize = 64 << 10;
 const PAUSE: i32 = 200;
 const PAUSE_WHILE_SMALL: i32 = 1000;
 
-/// What a function wants of the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Run the command that was laid down.
-    Call,
-    /// Say whether it may be run.
-    MayCall,
-    /// Look whether the script must end.
-    Tick,
-    /// Log the text that was laid down.
-    Log(LogLevel),
-    /// Encode replies so.
-    SetResp(Proto),
-    /// Give a random number.
-    Entropy,
-}
+/// Memory of the interpreter that a byte of a reply becomes at most, in bytes: that of an error without a text, three bytes
+/// in an array, is 200, and nothing else comes near it.
+const MADE_PER_BYTE: usize = 96;
+
+scoped_thread_local!(
+    /// The host of the run that goes on in this thread.
+    static mut HOST: for<'a> &'a mut (dyn Host + 'a)
+);
 
 /// A command's arguments, or a text, on the way to the host.
 #[derive(Debug, Default)]
@@ -74,15 +68,13 @@ impl Request {
 
 /// The link; see the module.
 pub struct Link {
-    bridge: RefCell<Option<Function>>,
-    order: Cell<Order>,
+    /// A script runs, and its host is not busy with an order of it.
+    is_open: Cell<bool>,
     /// What is laid down for the host.
     pub request: RefCell<Request>,
     /// What the host replied to a command.
     pub reply: RefCell<Vec<u8>>,
     is_seldom: Cell<bool>,
-    allowed: Cell<Option<bool>>,
-    entropy: Cell<u32>,
     /// How values pass in both directions: as `redis.setresp` says.
     pub proto: Cell<Proto>,
     stop: RefCell<Option<Stop>>,
@@ -98,13 +90,10 @@ impl Link {
     /// A link that leads nowhere yet.
     pub fn new() -> Self {
         Self {
-            bridge: RefCell::new(None),
-            order: Cell::new(Order::Tick),
+            is_open: Cell::new(false),
             request: RefCell::default(),
             reply: RefCell::default(),
             is_seldom: Cell::new(false),
-            allowed: Cell::new(None),
-            entropy: Cell::new(0),
             proto: Cell::new(Proto::Resp2),
             stop: RefCell::new(None),
             limit_bytes: Cell::new(usize::MAX),
@@ -113,18 +102,19 @@ impl Link {
         }
     }
 
-    /// Opens it for a run.
-    pub fn open(&self, bridge: Function) {
+    /// Opens it for a run, for which it leads to `host`; [`Link::close`] is to follow, whatever becomes of the run.
+    pub fn lend<R>(&self, host: &mut dyn Host, run: impl FnOnce() -> R) -> R {
         self.proto.set(Proto::Resp2);
         self.random.set(None);
         self.stop.take();
         self.caught.take();
-        *self.bridge.borrow_mut() = Some(bridge);
+        self.is_open.set(true);
+        HOST.set(host, run)
     }
 
     /// Closes it, and gives back what is large. Whether the run was stopped.
     pub fn close(&self) -> bool {
-        self.bridge.take();
+        self.is_open.set(false);
         let mut request = self.request.borrow_mut();
         if request.bytes.capacity() > KEPT_BYTES || request.ranges.capacity() * 8 > KEPT_BYTES {
             *request = Request::default();
@@ -138,65 +128,73 @@ impl Link {
 
     /// Whether a script runs.
     pub fn is_open(&self) -> bool {
-        self.bridge.borrow().is_some()
+        self.is_open.get()
     }
 
-    /// What the bridge does: hands the order to the host.
-    pub fn serve(&self, host: &mut dyn Host) {
-        let request = self.request.borrow();
-        let outcome = match self.order.get() {
-            Order::Call => {
-                let mut reply = self.reply.borrow_mut();
-                reply.clear();
-                host.call(request.args(), &mut reply)
-            }
-            Order::MayCall => {
-                self.allowed.set(host.may_call(request.args()));
-                Ok(())
-            }
-            Order::Tick => host.tick(),
-            Order::Log(level) => {
-                host.log(level, &request.bytes);
-                Ok(())
-            }
-            Order::SetResp(proto) => {
-                self.proto.set(proto);
-                host.set_resp(proto);
-                Ok(())
-            }
-            Order::Entropy => {
-                self.entropy.set(host.entropy());
-                Ok(())
-            }
-        };
-        if let Err(stop) = outcome {
-            self.stop.borrow_mut().get_or_insert(stop);
-        }
-    }
-
-    /// Has an order carried out.
+    /// Has the host carry out an order.
     ///
     /// # Errors
     /// No script runs, or the script must end.
-    pub fn ask(self: &Rc<Self>, lua: &Lua, order: Order) -> Result<(), Error> {
+    fn ask<R>(
+        self: &Rc<Self>,
+        lua: &Lua,
+        order: impl FnOnce(&mut dyn Host) -> Result<R, Stop>,
+    ) -> Result<R, Error> {
         self.go_on(lua)?;
-        self.order.set(order);
-        match &*self.bridge.borrow() {
-            Some(bridge) => bridge.call::<()>(())?,
-            None => {
-                return Err(Raised::err("redis.call/pcall can only be called inside a script invocation"));
-            }
+        // The host itself runs no scripts; if it did, they would find it away.
+        if !self.is_open.replace(false) {
+            return Err(Raised::err("redis.call/pcall can only be called inside a script invocation"));
         }
-        self.go_on(lua)
+        let outcome = HOST.with(|host| order(host));
+        self.is_open.set(true);
+        outcome.map_err(|stop| {
+            let ended = self.end(lua, &stop);
+            self.stop.borrow_mut().get_or_insert(stop);
+            ended
+        })
+    }
+
+    /// Runs the command that was laid down; its reply lies in the link then.
+    ///
+    /// # Errors
+    /// No script runs, or the script must end.
+    pub fn call(self: &Rc<Self>, lua: &Lua) -> Result<(), Error> {
+        self.ask(lua, |host| {
+            let mut reply = self.reply.borrow_mut();
+            reply.clear();
+            host.call(self.request.borrow().args(), &mut reply)
+        })
     }
 
     /// Whether the script's user may run the command that was laid down.
     ///
     /// # Errors
-    /// As [`Link::ask`].
+    /// As [`Link::call`].
     pub fn may_call(self: &Rc<Self>, lua: &Lua) -> Result<Option<bool>, Error> {
-        self.ask(lua, Order::MayCall)?;
-        Ok(self.allowed.get())
+        self.ask(lua, |host| Ok(host.may_call(self.request.borrow().args())))
+    }
+
+    /// Logs a line.
+    ///
+    /// # Errors
+    /// As [`Link::call`].
+    pub fn log(self: &Rc<Self>, lua: &Lua, level: LogLevel, line: &[u8]) -> Result<(), Error> {
+        self.ask(lua, |host| {
+            host.log(level, line);
+            Ok(())
+        })
+    }
+
+    /// Has values pass so from here on, in both directions.
+    ///
+    /// # Errors
+    /// As [`Link::call`].
+    pub fn set_resp(self: &Rc<Self>, lua: &Lua, proto: Proto) -> Result<(), Error> {
+        self.ask(lua, |host| {
+            self.proto.set(proto);
+            host.set_resp(proto);
+            Ok(())
+        })
     }
 
     /// The next random number, at least 0 and below 1. Scripts that set no seed get numbers that nobody can guess, and
@@ -207,10 +205,7 @@ impl Link {
     pub fn next_random(self: &Rc<Self>, lua: &Lua) -> Result<f64, Error> {
         let mut random = match self.random.get() {
             Some(random) => random,
-            None if self.is_open() => {
-                self.ask(lua, Order::Entropy)?;
-                Random::new(self.entropy.get())
-            }
+            None if self.is_open() => Random::new(self.ask(lua, |host| Ok(host.entropy()))?),
             None => Random::new(0),
         };
         let fraction = random.next_fraction();
@@ -225,6 +220,30 @@ impl Link {
             let pause = if seldom { PAUSE_WHILE_SMALL } else { PAUSE };
             lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(pause)));
         }
+    }
+
+    /// Makes values of a reply of so many bytes. While the interpreter is not even half full, and they are certain to have
+    /// room, the limit is lifted meanwhile: each value that is made under a limit is made in a protected call, with two
+    /// functions for the collector to take away, which cost more than a short value itself.
+    ///
+    /// # Errors
+    /// What `make` gives.
+    pub fn with_room<R>(
+        &self,
+        lua: &Lua,
+        bytes: usize,
+        make: impl FnOnce() -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let limit_bytes = self.limit_bytes.get();
+        // The table of all strings, which may double, is smaller than the strings.
+        let needed_bytes = bytes.saturating_add(1).saturating_mul(MADE_PER_BYTE);
+        if lua.used_memory().saturating_mul(2).saturating_add(needed_bytes) > limit_bytes {
+            return make();
+        }
+        lua.set_memory_limit(0)?;
+        let made = make();
+        lua.set_memory_limit(limit_bytes)?;
+        made
     }
 
     /// Looks whether the interpreter has room for so many bytes that are made outside of it.
@@ -249,14 +268,7 @@ impl Link {
         if self.is_seldom.get() && lua.used_memory() > SMALL_BYTES * 2 {
             self.collect_seldom(lua, false);
         }
-        let outcome = self.ask(lua, Order::Tick);
-        if outcome.is_err() && self.stop.borrow().is_none() {
-            // Not even this call could be made, so deep is the stack. A script that went on from here would do so unseen.
-            let error = "ERR the script's calls are nested too deep".into();
-            *self.stop.borrow_mut() = Some(Stop { error });
-            return self.go_on(lua);
-        }
-        outcome
+        self.ask(lua, |host| host.tick())
     }
 
     /// Goes on unless the script must end.
@@ -266,10 +278,16 @@ impl Link {
     pub fn go_on(self: &Rc<Self>, lua: &Lua) -> Result<(), Error> {
         match &*self.stop.borrow() {
             None => Ok(()),
-            Some(stop) => {
-                self.watch(lua, 1)?;
-                Err(Raised::Stop(stop.error.clone()).into())
-            }
+            Some(stop) => Err(self.end(lua, stop)),
+        }
+    }
+
+    /// What ends the script.
+    #[cold]
+    fn end(self: &Rc<Self>, lua: &Lua, stop: &Stop) -> Error {
+        match self.watch(lua, 1) {
+            Ok(()) => Raised::Stop(stop.error.clone()).into(),
+            Err(error) => error,
         }
     }
 

@@ -18,6 +18,7 @@ pub mod link;
 pub mod metadata;
 pub mod number;
 pub mod outgoing;
+pub mod parameters;
 pub mod pattern;
 pub mod random;
 pub mod sandbox;

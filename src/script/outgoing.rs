@@ -64,6 +64,10 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn run(&mut self, value: Value) {
+        if !value.is_table() {
+            self.put(value);
+            return;
+        }
         let (mut stack, mut depth): (Vec<Walk>, usize) = (Vec::new(), 0);
         let mut next = Some(value);
         loop {

@@ -1,7 +1,7 @@
 -- The part of the sandbox that must be Lua: what calls functions that may raise errors. It is loaded with the scripts'
 -- own environment, uses nothing of it, and gets all that it needs as arguments. Functions of it that scripts see must not
 -- hand out anything that is not theirs: no table behind a read-only one, no interpreter function that is kept from them.
-local raw_pcall, raw_xpcall, raw_resume, raw_insert, globals, backing, caught_text, caught_value, handle, error, type,
+local raw_pcall, raw_xpcall, raw_resume, raw_insert, backing, caught_text, caught_value, error, type,
   select, tonumber, concat, loadstring, gsub_text, gsub_steps, next,
   raw_unpack = ...
 
@@ -133,16 +133,4 @@ local function flatten(t, with_values)
   return row, count
 end
 
--- Runs a script: its parameters are globals.
-local function run_script(f, keys, argv)
-  globals.KEYS = keys
-  globals.ARGV = argv
-  return raw_xpcall(f, handle)
-end
-
--- Runs a function of a library.
-local function run_function(f, keys, argv)
-  return raw_xpcall(function() return f(keys, argv) end, handle)
-end
-
-return pcall, xpcall, resume, insert, load, gsub, unpack, flatten, run_script, run_function
+return pcall, xpcall, resume, insert, load, gsub, unpack, flatten

@@ -46,7 +46,7 @@ const COROUTINE: &[&str] = &["create", "running", "status", "wrap", "yield"];
 const PRELUDE: &str = include_str!("prelude.lua");
 
 /// Functions that it makes.
-const MADE: usize = 10;
+const MADE: usize = 8;
 
 /// The finished sandbox.
 pub struct Sandbox {
@@ -60,10 +60,8 @@ pub struct Sandbox {
     pub guard: Guard,
     /// Called for globals that do not exist.
     pub missing: Function,
-    /// Runs a script, under the error handler: `(function, keys, argv)`.
-    pub run_script: Function,
-    /// Runs a function of a library likewise.
-    pub run_function: Function,
+    /// Runs a function: `(function, error handler, parameters…)`.
+    pub run: Function,
 }
 
 /// What the engine puts into the sandbox.
@@ -72,8 +70,6 @@ pub struct Parts<'a> {
     pub link: &'a Rc<Link>,
     /// The table `redis`, still open.
     pub api: &'a Table,
-    /// Called with an error that ends the script.
-    pub handle: &'a Function,
     /// Further libraries, by name.
     pub libraries: Vec<(&'static str, Table)>,
 }
@@ -113,14 +109,15 @@ pub fn build(lua: &Lua, parts: Parts<'_>) -> Result<Sandbox, Error> {
         math.raw_set(name, function)?;
     }
     let loadstring = loadstring(lua, &front)?;
-    let arguments = prelude_arguments(lua, &parts, (&globals, &guard), &loadstring)?;
+    let arguments = prelude_arguments(lua, &parts, &guard, &loadstring)?;
     lua.set_globals(front.clone())?;
     let prelude =
         lua.load(PRELUDE).set_name(SANDBOX_SOURCE).set_environment(front.clone()).into_function()?;
     let made: Variadic<Function> = prelude.call(Variadic::from_iter(arguments))?;
     let made: [Function; MADE] =
         Vec::from(made).try_into().map_err(|_| Error::runtime("the prelude is broken"))?;
-    let [pcall, xpcall, resume, insert, load, gsub, unpack, flatten, run_script, run_function] = made;
+    let [pcall, xpcall, resume, insert, load, gsub, unpack, flatten] = made;
+    let run = raw.get("xpcall")?;
     globals.raw_set("pcall", pcall)?;
     globals.raw_set("xpcall", xpcall)?;
     coroutines.raw_set("resume", resume)?;
@@ -133,14 +130,14 @@ pub fn build(lua: &Lua, parts: Parts<'_>) -> Result<Sandbox, Error> {
     let others = libraries.iter().map(|(name, table)| (*name, table));
     publish(lua, (&guard, &globals), own.into_iter().chain([("redis", api)]).chain(others))?;
     protect_strings(lua, &guard, &globals, &strings)?;
-    Ok(Sandbox { globals, front, guard, missing, flatten, run_script, run_function })
+    Ok(Sandbox { globals, front, guard, missing, flatten, run })
 }
 
 /// What the prelude works with, in the order in which it names it.
 fn prelude_arguments(
     lua: &Lua,
     parts: &Parts<'_>,
-    (globals, guard): (&Table, &Guard),
+    guard: &Guard,
     loadstring: &Function,
 ) -> Result<Vec<Value>, Error> {
     let raw = lua.globals();
@@ -151,11 +148,9 @@ fn prelude_arguments(
         raw.get("xpcall")?,
         raw_coroutine.get("resume")?,
         raw_table.get("insert")?,
-        Value::Table(globals.clone()),
         Value::Table(guard.backing.clone()),
         Value::Function(caught_text),
         Value::Function(caught_value),
-        Value::Function(parts.handle.clone()),
         raw.get("error")?,
         raw.get("type")?,
         raw.get("select")?,

@@ -1,11 +1,10 @@
 //! FCALL FCALL_RO: a function of a library, run as a script is.
 
-use crate::base::num::parse_i64;
 use crate::command::context::Cx;
 use crate::command::execute;
 use crate::command::function::local::{Local, Ready};
 use crate::command::pace::Pace;
-use crate::command::script::eval::{Words, rules, run_with};
+use crate::command::script::eval::{parameters, rules, run_with};
 use crate::command::script::shebang::Promises;
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{
@@ -88,15 +87,15 @@ fn run_ready(
     read_only: bool,
 ) -> Result<(), Error> {
     let function = ready.function()?;
-    let (keys, argv) = parameters(args)?;
+    let (keys, argv) = parameters(args, 2, Error::Fixed("ERR Bad number of keys provided"))?;
     let rules = rules(cx, promises(function.flags), read_only, true)?;
     let reply = std::mem::take(&mut local.reply);
     let interpreter = local.interpreter(cx)?;
     let code = interpreter.function(ready.number)?;
     let pace = Pace::new(cx, Kind::Function, &function.name, args);
-    let called = Run { name: &function.name, keys: &keys, argv: &argv };
+    let called = Run { name: &function.name, keys, argv };
     local.reply = run_with(cx, interpreter.engine(), (pace, rules, reply), |engine, server| {
-        engine.run_function(server, &code, called)
+        engine.run(server, &code, called)
     });
     Ok(())
 }
@@ -111,15 +110,4 @@ fn promises(flags: Flags) -> Promises {
         no_cluster: flags.has(Flags::NO_CLUSTER),
         allow_cross_slot: flags.has(Flags::ALLOW_CROSS_SLOT_KEYS),
     }
-}
-
-/// The keys and the arguments, with the errors that functions have.
-fn parameters(args: Args<'_>) -> Result<(Words<'_>, Words<'_>), Error> {
-    let count = parse_i64(&args[2]).ok_or(Error::Fixed("ERR Bad number of keys provided"))?;
-    let rest = args.from(3);
-    if count > rest.len() as i64 {
-        return Err(Error::Fixed("ERR Number of keys can't be greater than number of args"));
-    }
-    let count = usize::try_from(count).map_err(|_| Error::Fixed("ERR Number of keys can't be negative"))?;
-    Ok((rest.iter().take(count).collect(), rest.from(count).iter().collect()))
 }

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ahash::RandomState;
 use tracing::{debug, info, warn};
 
 use crate::base::clock::Clock;
@@ -55,7 +56,7 @@ pub struct Local {
     interpreter: Option<Libraries>,
     known: Arc<Known>,
     /// What is loaded, by the library's number.
-    loaded: HashMap<u64, Numbers>,
+    loaded: HashMap<u64, Numbers, RandomState>,
     told_bytes: i64,
     /// Where commands of functions reply to; empty between runs.
     pub reply: Reply,
@@ -117,14 +118,11 @@ impl Local {
         if self.interpreter.as_mut().is_some_and(|old| old.engine().is_spoiled()) {
             self.interpreter = None;
         }
-        let interpreter = match self.interpreter.take() {
-            Some(interpreter) => interpreter,
-            None => {
-                self.loaded.clear();
-                Libraries::new(limit_bytes).map_err(error_of)?
-            }
-        };
-        let interpreter = self.interpreter.insert(interpreter);
+        if self.interpreter.is_none() {
+            self.loaded.clear();
+            self.interpreter = Some(Libraries::new(limit_bytes).map_err(error_of)?);
+        }
+        let Some(interpreter) = &mut self.interpreter else { return Err(Error::OutOfMemory) };
         interpreter.engine().set_limit(limit_bytes);
         Ok(interpreter)
     }

@@ -24,7 +24,6 @@ use crate::resp::shape::Shape;
 use crate::script::engine::{Engine, Returned, Run};
 use crate::script::failure::Failure;
 use crate::script::outgoing;
-use smallvec::SmallVec;
 
 /// The family's rows.
 pub const COMMANDS: &[Spec] = &[
@@ -110,21 +109,18 @@ fn evalsha_ro(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     run(cx, args, true, true)
 }
 
-/// Keys or arguments of a script without an allocation, as a rule.
-pub type Words<'a> = SmallVec<[&'a [u8]; 8]>;
-
-/// `numkeys`, the keys and the arguments, from the position of the first of them.
+/// The keys and the arguments, where `numkeys` stands at a position; `bad` is said of what is no number.
 ///
 /// # Errors
 /// The number is none, negative, or too large.
-pub fn parameters<'a>(args: Args<'a>, at: usize) -> Result<(Words<'a>, Words<'a>), Error> {
-    let count = parse_i64(&args[at]).ok_or(Error::NotAnInteger)?;
+pub fn parameters(args: Args<'_>, at: usize, bad: Error) -> Result<(Args<'_>, Args<'_>), Error> {
+    let count = parse_i64(&args[at]).ok_or(bad)?;
     let rest = args.from(at + 1);
     if count > rest.len() as i64 {
         return Err(Error::Fixed("ERR Number of keys can't be greater than number of args"));
     }
     let count = usize::try_from(count).map_err(|_| Error::Fixed("ERR Number of keys can't be negative"))?;
-    Ok((rest.iter().take(count).collect(), rest.from(count).iter().collect()))
+    Ok((rest.up_to(count), rest.from(count)))
 }
 
 fn run(cx: &mut Cx<'_>, args: Args<'_>, by_digest: bool, read_only: bool) -> Result<(), Error> {
@@ -133,7 +129,7 @@ fn run(cx: &mut Cx<'_>, args: Args<'_>, by_digest: bool, read_only: bool) -> Res
     if by_digest && args[1].len() != 40 {
         return Err(Error::NoScript);
     }
-    let (keys, argv) = parameters(args, 2)?;
+    let parameters = parameters(args, 2, Error::NotAnInteger)?;
     let limit_bytes = cx.worker.config().lua_memory_limit as usize;
     let now_ns = cx.worker.last_ns;
     // Nothing that a script runs runs scripts: its worker's part is free to be taken out.
@@ -144,31 +140,27 @@ fn run(cx: &mut Cx<'_>, args: Args<'_>, by_digest: bool, read_only: bool) -> Res
     };
     let outcome = found.and_then(|ready| {
         let rules = rules(cx, ready.promises, read_only, false)?;
-        run_ready(cx, args, &mut local, &ready, (rules, &keys, &argv), limit_bytes)
+        run_ready(cx, args, &mut local, &ready, (rules, parameters), limit_bytes)
     });
     local.settle(cx.hub);
     cx.worker.scripts = Some(local);
     outcome
 }
 
-type Call<'a> = (Rules, &'a [&'a [u8]], &'a [&'a [u8]]);
-
 fn run_ready(
     cx: &mut Cx<'_>,
     args: Args<'_>,
     local: &mut Local,
     ready: &Ready,
-    (rules, keys, argv): Call<'_>,
+    (rules, (keys, argv)): (Rules, (Args<'_>, Args<'_>)),
     limit_bytes: usize,
 ) -> Result<(), Error> {
     let reply = std::mem::take(&mut local.reply);
     let engine = local.engine(cx.hub, limit_bytes)?;
-    let name = ready.script.name();
-    let pace = Pace::new(cx, Kind::Script, name, args);
-    let called = Run { name, keys, argv };
-    let reply = run_with(cx, engine, (pace, rules, reply), |engine, server| {
-        engine.run_script(server, &ready.code, called)
-    });
+    let pace = Pace::new(cx, Kind::Script, &ready.name, args);
+    let called = Run { name: &ready.name, keys, argv };
+    let reply =
+        run_with(cx, engine, (pace, rules, reply), |engine, server| engine.run(server, &ready.code, called));
     local.reply = reply;
     Ok(())
 }

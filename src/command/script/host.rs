@@ -4,7 +4,6 @@
 //! What a script may not do is refused here, in Redis's order and words, before a command touches anything. Such refusals
 //! are replies like others, and counted like others.
 
-use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
@@ -34,9 +33,6 @@ const KILLED: &str = "ERR Script killed by user with SCRIPT KILL.";
 const FUNCTION_KILLED: &str = "ERR Script killed by user with FUNCTION KILL.";
 const CONFLICT: &str =
     "ERR Script accessed a key that another script keeps: declare it as a key, or call the script again";
-
-/// Pieces of a reply that are copied at once.
-const PIECES: usize = 64;
 
 /// What one run may do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -222,13 +218,7 @@ impl Host for Server<'_, '_, '_> {
         if let Err(stop) = self.run(args) {
             return Err(self.halt(stop));
         }
-        while !self.reply.is_empty() {
-            let mut pieces = [IoSlice::new(&[]); PIECES];
-            let filled = self.reply.slices(&mut pieces);
-            let before = into.len();
-            pieces[..filled].iter().for_each(|piece| into.extend_from_slice(piece));
-            self.reply.advance(into.len() - before);
-        }
+        self.reply.take_into(into);
         Ok(())
     }
 

@@ -25,6 +25,8 @@ const TOLD_STEP_BYTES: i64 = 32 << 10;
 pub struct Ready {
     /// The script.
     pub script: Arc<Script>,
+    /// Its digest as text.
+    pub name: Box<str>,
     /// What it says of itself.
     pub promises: Promises,
     /// Its code, on this worker's interpreter.
@@ -159,7 +161,8 @@ impl Local {
             Source::New(script) => hub.scripts.insert(script, false, now_ns),
             Source::Known(script) => script,
         };
-        let ready = Rc::new(Ready { script, promises, code });
+        let name = Box::from(script.name());
+        let ready = Rc::new(Ready { script, name, promises, code });
         self.by_digest.insert(ready.script.digest, Rc::clone(&ready));
         Ok(ready)
     }

@@ -1,6 +1,6 @@
 //! Scripts on an engine without a server: results, errors, what the sandbox keeps out, bombs, and stops.
 
-use crate::resp::args::Args;
+use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::{Proto, Reply};
 use crate::script::engine::{Engine, Realm, Run};
 use crate::script::failure::Failure;
@@ -81,8 +81,9 @@ fn run_on(engine: &mut Engine, host: &mut Puppet, source: &str, proto: Proto) ->
         Ok(script) => script,
         Err(error) => return Err(Failure::new(error)),
     };
-    let run = Run { name: "sha", keys: &[b"k1", b"k2"], argv: &[b"a1"] };
-    let returned = engine.run_script(host, &script, run)?;
+    let (keys, argv) = (OwnedArgs::from_slices(&["k1", "k2"]), OwnedArgs::from_slices(&["a1"]));
+    let run = Run { name: "sha", keys: keys.as_args(), argv: argv.as_args() };
+    let returned = engine.run(host, &script, run)?;
     let mut reply = Reply::new(proto);
     returned.write(&mut reply);
     Ok(bytes(&reply))

@@ -62,8 +62,16 @@ impl Default for Settings {
 
 type Shared = Rc<Cell<Settings>>;
 
-/// The settings of the table that [`open`] made last, for [`reset`].
-struct Root(Shared);
+/// The settings of the table that [`open`] made.
+#[derive(Clone)]
+pub struct Root(Shared);
+
+impl Root {
+    /// Undoes what scripts have set.
+    pub fn reset(&self) {
+        self.0.take();
+    }
+}
 
 /// The library's table. Lua's own `next` must still be a global.
 ///
@@ -76,11 +84,14 @@ pub fn open(lua: &Lua) -> Result<Table> {
     library(lua, settings, next)
 }
 
+/// The settings of the table that [`open`] made last: to be asked for once, not at every turn.
+pub fn root(lua: &Lua) -> Option<Root> {
+    lua.app_data_ref::<Root>().map(|root| root.clone())
+}
+
 /// Undoes what scripts have set in the table that [`open`] made.
 pub fn reset(lua: &Lua) {
-    if let Some(root) = lua.app_data_ref::<Root>() {
-        root.0.take();
-    }
+    root(lua).iter().for_each(Root::reset);
 }
 
 fn library(lua: &Lua, settings: Shared, next: Function) -> Result<Table> {

@@ -1,4 +1,4 @@
-//! `scripts`: server CPU time per EVAL and EVALSHA of short scripts, beside redis-server; the load is that of `types`.
+//! `scripts`: server CPU time per EVAL of short scripts and FCALL of a short function, beside redis-server; the load is that of `types`.
 
 use std::io;
 
@@ -15,11 +15,16 @@ const GET: &str = "return redis.call('GET', KEYS[1])";
 const UNLOCK: &str =
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end";
 
-const WORKS: [Work; 4] = [
+const WORKS: [Work; 5] = [
     Work {
         name: "EVAL GET",
         filling: Filling::Strings,
         command: |random, out| write(out, &["EVAL", GET, "1", &format!("key:{}", random.below(STRINGS))]),
+    },
+    Work {
+        name: "FCALL GET",
+        filling: Filling::Function,
+        command: |random, out| write(out, &["FCALL", "get", "1", &format!("key:{}", random.below(STRINGS))]),
     },
     Work {
         name: "EVAL return 1",

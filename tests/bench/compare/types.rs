@@ -6,6 +6,7 @@
 
 use std::{
     io::{self, Read, Write},
+    iter,
     net::TcpStream,
     thread,
     time::{Duration, Instant},
@@ -34,6 +35,9 @@ const FIELDS: u64 = 10;
 const LISTS: u64 = 1000;
 const ELEMENTS: u64 = 1000;
 const STREAMS: u64 = 100;
+/// A library with one function, which reads a string.
+const FUNCTION: &str = "#!lua name=bench
+redis.register_function('get', function(keys) return redis.call('GET', keys[1]) end)";
 /// The most that a command may cost as a multiple of Redis's, and a collection may take as one of Redis's.
 const CPU_GOAL: f64 = 0.7;
 const MEMORY_GOAL: f64 = 1.0;
@@ -48,6 +52,8 @@ pub enum Filling {
     Nothing,
     /// Strings of 20 bytes under `key:<n>`, [`STRINGS`] of them.
     Strings,
+    /// The same strings, and a function `get` that reads one.
+    Function,
     /// Small hashes.
     Hashes,
     /// Lists.
@@ -316,6 +322,11 @@ impl Load {
                 let words = |key| vec![String::from("SET"), format!("key:{key}"), text.to_owned()];
                 self.send_all((0..STRINGS).map(words))?;
                 Ok(STRINGS)
+            }
+            Filling::Function => {
+                let words = ["FUNCTION", "LOAD", "REPLACE", FUNCTION].map(str::to_owned);
+                self.send_all(iter::once(words.to_vec()))?;
+                self.fill(Filling::Strings)
             }
             Filling::Hashes => {
                 let commands = (0..HASHES).map(|hash| {
