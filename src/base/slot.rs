@@ -117,6 +117,9 @@ mod tests {
             "foo{{bar}}zap",
             "foo{bar}{zap}",
             "key:000000000042",
+            "1234567{89}",
+            "12345678{9}0123456789",
+            "12345678901234567890123{}",
         ] {
             assert_eq!(
                 slot_of(key.as_bytes()).number(),

@@ -5,20 +5,26 @@
 //! is, and [`Ahead::forget`] must be called before another is executed from.
 
 use crate::base::slot::Slot;
+use crate::command::spec::Group;
+use crate::command::table::Entry;
 use crate::resp::ahead::first_arguments;
-use crate::store::index::Hashed;
+use crate::store::expect::{Aim, Depth};
 use crate::store::key::Key;
 use crate::store::keyspace::Keyspace;
+use crate::store::value::table::text_hash;
 
 /// Requests looked ahead at once: as many as there are lines that a core can wait for, about.
 const REQUESTS: usize = 16;
+/// Where a request names the member that it looks for under its key.
+const MEMBER_AT: usize = 2;
 
 /// The requests ahead.
 #[derive(Debug, Default)]
 pub struct Ahead {
     keys: Vec<Known>,
+    aims: Vec<Aim>,
     next: usize,
-    expected: Vec<(usize, Hashed)>,
+    depth: Depth,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +32,6 @@ struct Known {
     address: usize,
     length: usize,
     slot: Slot,
-    shard: usize,
-    hashed: Hashed,
 }
 
 impl Ahead {
@@ -35,27 +39,33 @@ impl Ahead {
     #[inline]
     pub fn forget(&mut self) {
         self.keys.clear();
+        self.aims.clear();
         self.next = 0;
+    }
+
+    /// Takes a command that runs for a sign of what the next ones look at under their keys: those of a pipeline are of
+    /// one kind as a rule.
+    #[inline]
+    pub fn heed(&mut self, entry: &Entry) {
+        self.depth = match entry.spec.group {
+            Group::List => Depth::Ends,
+            Group::Set => Depth::Member,
+            _ => Depth::Entry,
+        };
     }
 
     /// Looks at the requests that `input` starts with and brings what their keys lead to into the cache. Gives the bytes
     /// looked over, at least 1.
     pub fn look(&mut self, keyspace: &Keyspace, db: usize, input: &[u8]) -> usize {
         self.forget();
-        self.expected.clear();
-        let Self { keys, expected, .. } = self;
-        let end = first_arguments(input, REQUESTS, |argument| {
+        let Self { keys, aims, depth, .. } = self;
+        let with_member = *depth == Depth::Member;
+        let end = first_arguments(input, REQUESTS, MEMBER_AT, |argument, member| {
             let Key { slot, shard, hashed, .. } = keyspace.layout().key(argument);
-            keys.push(Known {
-                address: argument.as_ptr().addr(),
-                length: argument.len(),
-                slot,
-                shard,
-                hashed,
-            });
-            expected.push((shard, hashed));
+            keys.push(Known { address: argument.as_ptr().addr(), length: argument.len(), slot });
+            aims.push(Aim::new(shard, hashed, if with_member { text_hash(member) } else { 0 }));
         });
-        keyspace.expect(db, expected);
+        keyspace.expect(db, aims, *depth);
         end.max(1)
     }
 
@@ -75,8 +85,8 @@ impl Ahead {
         let at = self.keys[self.next.min(self.keys.len())..]
             .iter()
             .position(|known| known.address == bytes.as_ptr().addr() && known.length == bytes.len())?;
-        let Known { slot, shard, hashed, .. } = self.keys[self.next + at];
+        let (known, aim) = (self.keys.get(self.next + at)?, self.aims.get(self.next + at)?);
         self.next += at + 1;
-        Some(Key { bytes, slot, shard, hashed })
+        Some(Key { bytes, slot: known.slot, shard: aim.shard, hashed: aim.hashed })
     }
 }

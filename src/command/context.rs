@@ -16,7 +16,7 @@ use crate::command::blocking::Begun;
 use crate::command::function::local::Local as Functions;
 use crate::command::script::local::Local;
 use crate::command::session::Session;
-use crate::command::table::Entry;
+use crate::command::table::{Entry, Recent};
 use crate::config::Config;
 use crate::config::store::ConfigReader;
 use crate::hub::Hub;
@@ -51,6 +51,8 @@ pub struct WorkerState {
     pub config: ConfigReader,
     /// Randomness for commands.
     pub rng: Rng,
+    /// The row of the last request.
+    pub recent: Recent,
     /// What is known of the requests behind the present one.
     pub ahead: Ahead,
     /// Unix ms, read once a batch: the time that all commands of a batch see.
@@ -101,6 +103,7 @@ impl WorkerLocal {
             stats,
             config: hub.config.reader(),
             rng: Rng::from_entropy(),
+            recent: Recent::default(),
             ahead: Ahead::default(),
             now_ms: clock.wall_ms(),
             clustered: hub.cluster.is_on(),

@@ -114,7 +114,7 @@ pub fn must_wait(worker: &WorkerLocal, session: &Session, args: Args<'_>) -> Opt
 }
 
 fn answer(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, args: Args<'_>) -> Progress {
-    let entry = match table::resolve(args) {
+    let entry = match worker.state.recent.resolve(args) {
         Ok(entry) => entry,
         // A known command with too many or too few arguments counts as rejected.
         Err(error) => {
@@ -167,7 +167,6 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
     let mut data = Data::new(&hub.keyspace, session.db, now_ms, !session.no_touch);
     data.keeps_due = keeps_due(hub, entry, now_ms);
     data.wanted = hub.events.wanted();
-    lock(&mut data, &mut state.ahead, entry, args, slot);
     let mut cx = Cx {
         hub,
         worker: state,
@@ -181,6 +180,8 @@ fn run(worker: &mut WorkerLocal, session: &mut Session, reply: &mut Reply, reque
         goes_apart: false,
         now_ms,
     };
+    // Where they stay: guards are many words to move.
+    lock(&mut cx.data, &mut cx.worker.ahead, entry, args, slot);
     // EXEC takes its locks itself, and asks then.
     let admitted = if txn::is_exec(entry) { Ok(()) } else { still_here(&mut cx) };
     let outcome = admitted.and_then(|()| call(&mut cx, entry, args));
@@ -400,8 +401,10 @@ fn finish(cx: &mut Cx<'_>, entry: &'static Entry, args: Args<'_>, began_ns: u64,
 /// channels locks theirs, too.
 #[inline]
 fn lock<'a>(data: &mut Data<'a>, ahead: &mut Ahead, entry: &Entry, args: Args<'a>, slot: Option<Slot>) {
-    if entry.spec.single_key != 0 {
-        let bytes = args.get(entry.spec.single_key).unwrap_or_default();
+    let only_key = entry.spec.only_key(args);
+    if only_key != 0 {
+        ahead.heed(entry);
+        let bytes = args.get(only_key).unwrap_or_default();
         let key = ahead.key(bytes).unwrap_or_else(|| data.key(bytes));
         data.lock_key(key);
         return;

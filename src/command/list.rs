@@ -116,6 +116,10 @@ fn take(
     let outcome = cx.data.edit::<List, _>(key, Create::No, |list| {
         let count = count.min(list.as_ref().len());
         write(reply, count);
+        if count == 1 {
+            list.take(end, &thresholds, |element| write_element(reply, element));
+            return Edited::yes(1);
+        }
         write_from(reply, list.as_ref(), end, count);
         if count == 0 {
             return Edited::no(0);

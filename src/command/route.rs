@@ -151,8 +151,9 @@ pub(super) fn shared_slot(
     args: Args<'_>,
 ) -> Result<Touch, Error> {
     let spec = entry.spec;
-    if spec.single_key != 0 {
-        let bytes = args.get(spec.single_key).unwrap_or_default();
+    let only_key = spec.only_key(args);
+    if only_key != 0 {
+        let bytes = args.get(only_key).unwrap_or_default();
         return Ok(Touch::Slot(worker.state.ahead.slot(bytes).unwrap_or_else(|| slot_of(bytes))));
     }
     let mut slots = Slots::default();

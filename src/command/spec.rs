@@ -197,6 +197,8 @@ pub struct Spec {
     pub key_finder: Option<KeyFinder>,
     /// Position of its key where every valid request has exactly one key, always there; otherwise 0.
     pub single_key: usize,
+    /// Whether all arguments are keys, and nothing else is.
+    pub all_keys: bool,
     /// First, last and step as old clients want them; derived.
     pub legacy_keys: LegacyKeys,
     /// Access-control categories, with the derived ones.
@@ -256,6 +258,12 @@ impl Spec {
         if self.arity >= 0 { count == wanted } else { count >= wanted }
     }
 
+    /// Position of a request's only key where that is known at sight, otherwise 0.
+    #[inline]
+    pub fn only_key(&self, args: Args<'_>) -> usize {
+        if self.all_keys && args.len() == 2 && self.key_finder.is_none() { 1 } else { self.single_key }
+    }
+
     /// Whether the slots of a request's arguments may say where it is served: those of keys, or of shard channels.
     pub const fn routes(&self) -> bool {
         !self.key_specs.is_empty() || self.key_finder.is_some()
@@ -293,6 +301,7 @@ impl Draft {
                 key_specs: &[],
                 key_finder: None,
                 single_key: 0,
+                all_keys: false,
                 legacy_keys: NO_LEGACY_KEYS,
                 categories: 0,
                 tips: &[],
@@ -447,6 +456,7 @@ impl Draft {
             row.flags |= MOVABLEKEYS;
         }
         row.single_key = derive_single_key(row.key_specs);
+        row.all_keys = derive_all_keys(row.key_specs);
         row.categories |= derive_categories(&row, self.exact_categories);
         row
     }
@@ -524,6 +534,14 @@ const fn derive_single_key(specs: &[KeySpec]) -> usize {
         return first as usize;
     }
     0
+}
+
+const fn derive_all_keys(specs: &[KeySpec]) -> bool {
+    specs.len() == 1
+        && !specs[0].has(NOT_KEY)
+        && !specs[0].has(INCOMPLETE)
+        && matches!(specs[0].begin_search, BeginSearch::Index(1))
+        && matches!(specs[0].find_keys, FindKeys::Range { last_key: -1, step: 1, limit: 0 | 1 })
 }
 
 const fn derive_categories(row: &Spec, exact: bool) -> Categories {

@@ -66,11 +66,13 @@ impl Data<'_> {
         create: Create,
         edit: impl FnOnce(&mut T) -> Edited<R>,
     ) -> Result<Option<(R, Fate)>, Error> {
-        let (found, now_ms) = (self.find(key), self.now_ms());
+        let (now_ms, keeps_due) = (self.now_ms(), self.keeps_due);
+        let db = self.db(key);
+        let found = if keeps_due { db.find_keeping(key, now_ms) } else { db.find(key, now_ms) };
         if found.is_none() && create == Create::No {
             return Ok(None);
         }
-        Ok(Some(self.db(key).edit_value(key, found, now_ms, edit)?))
+        Ok(Some(db.edit_value(key, found, now_ms, edit)?))
     }
 
     /// The key's value, for reading it: counts as hit or miss, and as an access.

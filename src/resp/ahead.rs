@@ -1,13 +1,20 @@
 //! A look ahead over requests that have come but are not scanned yet: where their first arguments are, which is the key
-//! of most commands. A hint for the cache and nothing else: the scanner decides what a request is, and what is odd here
+//! of most commands, and one other, which may name what is looked for under the key. A hint for the cache and nothing else: the scanner decides what a request is, and what is odd here
 //! simply ends the look.
 
-/// Calls `visit` with the first argument of each of the next requests in `buf`, at most `max`; requests without one are
-/// passed over. Gives the bytes looked over.
-pub fn first_arguments<'a>(buf: &'a [u8], max: usize, mut visit: impl FnMut(&'a [u8])) -> usize {
+/// Calls `visit` with the first argument of each of the next requests in `buf`, at most `max`, and the argument at
+/// position `other`, which is empty where there is none; requests without arguments are passed over. Gives the bytes
+/// looked over.
+#[inline]
+pub fn first_arguments<'a>(
+    buf: &'a [u8],
+    max: usize,
+    other: usize,
+    mut visit: impl FnMut(&'a [u8], &'a [u8]),
+) -> usize {
     let mut at = 0;
     for _ in 0..max {
-        let Some(end) = request(buf, at, &mut visit) else { break };
+        let Some(end) = request(buf, at, other, &mut visit) else { break };
         at = end;
     }
     at
@@ -15,17 +22,31 @@ pub fn first_arguments<'a>(buf: &'a [u8], max: usize, mut visit: impl FnMut(&'a 
 
 /// The end of the request at `at`, if all of it has come.
 #[inline]
-fn request<'a>(buf: &'a [u8], at: usize, visit: &mut impl FnMut(&'a [u8])) -> Option<usize> {
+fn request<'a>(
+    buf: &'a [u8],
+    at: usize,
+    other: usize,
+    visit: &mut impl FnMut(&'a [u8], &'a [u8]),
+) -> Option<usize> {
     let (count, mut at) = number(buf, at, b'*')?;
+    let (mut first, mut second): (Option<&[u8]>, &[u8]) = (None, &[]);
     for position in 0..count {
         let (length, start) = number(buf, at, b'$')?;
         let argument = buf.get(start..start + length)?;
         if position == 1 {
-            visit(argument);
+            first = Some(argument);
+        } else if position == other {
+            second = argument;
         }
         at = start + length + 2;
     }
-    (at <= buf.len()).then_some(at)
+    if at > buf.len() {
+        return None;
+    }
+    if let Some(first) = first {
+        visit(first, second);
+    }
+    Some(at)
 }
 
 /// The number of one to four digits after `mark` at `at`, and the place behind its line.
@@ -51,15 +72,15 @@ mod tests {
 
     fn look(buf: &[u8], max: usize) -> (Vec<&[u8]>, usize) {
         let mut found = Vec::new();
-        let end = first_arguments(buf, max, |argument| found.push(argument));
+        let end = first_arguments(buf, max, 2, |first, second| found.extend([first, second]));
         (found, end)
     }
 
     #[test]
     fn whole_requests_are_looked_over() {
-        let buf = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$2\r\nbb\r\n$0\r\n\r\n*2\r\n$3\r\nGET\r\n$1";
-        assert_eq!(look(buf, 9), (vec![&b"a"[..], b"bb"], 61));
-        assert_eq!(look(buf, 1), (vec![&b"a"[..]], 20));
+        let buf = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$2\r\nbb\r\n$1\r\nv\r\n*2\r\n$3\r\nGET\r\n$1";
+        assert_eq!(look(buf, 9), (vec![&b"a"[..], b"", b"bb", b"v"], 62));
+        assert_eq!(look(buf, 1), (vec![&b"a"[..], b""], 20));
     }
 
     #[test]

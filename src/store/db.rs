@@ -141,10 +141,10 @@ impl Db {
 
     /// Brings the entry that is likely the key's into the cache: the first with its tag.
     #[inline]
-    pub fn prefetch_entry(&self, hashed: Hashed) {
-        if let Some((_, handle)) = self.index.find(hashed, |_| true) {
-            self.prefetch_slot(handle, PREFETCH_BYTES);
-        }
+    pub fn prefetch_entry(&self, hashed: Hashed) -> Option<Handle> {
+        let (_, handle) = self.index.find(hashed, |_| true)?;
+        self.prefetch_slot(handle, PREFETCH_BYTES);
+        Some(handle)
     }
 
     /// Brings the first bytes of an entry into the cache.

@@ -219,24 +219,27 @@ pub fn payload_mut(slot: &mut [u8]) -> &mut [u8] {
 /// The object's number, of an entry of [`Kind::Object`].
 #[inline]
 pub fn object(slot: &[u8]) -> u32 {
-    let payload = payload(slot);
+    let at = HEADER_BYTES + due_bytes(slot[0]) + slot[2] as usize;
+    let payload = &slot[at..at + size_of::<u32>()];
     u32::from_le_bytes([payload[0], payload[1], payload[2], payload[3]])
 }
 
 /// When the entry is due, in Unix ms.
 #[inline]
 pub fn due_ms(slot: &[u8]) -> Option<u64> {
-    let mut stored = [0; 8];
     let form = slot[0] & FORM_MASK;
+    if form == 0 {
+        return None;
+    }
+    let mut stored = [0; 8];
     let bytes = due_bytes(form);
     stored[..bytes].copy_from_slice(&slot[HEADER_BYTES..HEADER_BYTES + bytes]);
     let stored = u64::from_le_bytes(stored);
-    match form {
-        0 => None,
-        FORM_NEAR => Some(stored + due_origin_ms()),
-        FORM_FAR => Some(stored + DUE_EPOCH_MS),
-        _ => Some(stored),
-    }
+    Some(match form {
+        FORM_NEAR => stored + due_origin_ms(),
+        FORM_FAR => stored + DUE_EPOCH_MS,
+        _ => stored,
+    })
 }
 
 /// Says that the string was edited in place.

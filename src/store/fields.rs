@@ -57,6 +57,7 @@ impl Db {
         if (old_ms, new_ms) == (None, None) || (old, old_ms) == (new, new_ms) {
             return;
         }
+        self.changed = true;
         self.forget_fields(old, old_ms);
         let Self { arena, objects, field_expiry, .. } = self;
         if let Some(new_ms) = new_ms {

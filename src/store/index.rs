@@ -313,8 +313,8 @@ impl Index {
     #[inline]
     pub fn find(&self, key: Hashed, is_it: impl FnMut(Handle) -> bool) -> Option<(Place, Handle)> {
         let (branch, segment) = self.segment(key);
-        let at = segment.find(&self.arena, key.tag(), is_it)?;
-        Some((Place { branch, at: at as u32 }, segment.handle(&self.arena, at)))
+        let (at, handle) = segment.find(&self.arena, key.tag(), is_it)?;
+        Some((Place { branch, at: at as u32 }, handle))
     }
 
     /// Brings what [`Index::find`] will look at into the cache.
@@ -347,7 +347,7 @@ impl Index {
     #[inline]
     pub(super) fn expect(&self, key: Hashed) -> Option<Place> {
         let (branch, segment) = self.segment(key);
-        let at = segment.find(&self.arena, key.tag(), |_| true)?;
+        let (at, _) = segment.find(&self.arena, key.tag(), |_| true)?;
         segment.prefetch_handle(&self.arena, at);
         Some(Place { branch, at: at as u32 })
     }

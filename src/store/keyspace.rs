@@ -17,7 +17,6 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use smallvec::SmallVec;
 
 use super::db::Db;
-use super::index::Hashed;
 use super::key::Layout;
 use super::noted::{LeftOver, Noted};
 use super::object::{BACKGROUND_DROP_BYTES, Object};
@@ -87,18 +86,23 @@ impl Shard {
     /// A database's part in this shard, made when it is first asked for.
     #[inline]
     pub fn db(&mut self, number: usize) -> &mut Db {
-        let Self { dbs, layout, policy, touched, tells, notes, .. } = self;
-        *touched |= 1 << number;
-        dbs[number].get_or_insert_with(|| {
-            let mut db = Box::new(Db::new(layout.clone(), *policy));
-            if *tells {
-                db.set_telling(true);
-            }
-            if *notes {
-                db.set_noting(true);
-            }
-            db
-        })
+        self.touched |= 1 << number;
+        if self.dbs[number].is_none() {
+            self.make_db(number);
+        }
+        self.dbs[number].as_mut().expect("it was made if it was not there")
+    }
+
+    #[cold]
+    fn make_db(&mut self, number: usize) {
+        let mut db = Box::new(Db::new(self.layout.clone(), self.policy));
+        if self.tells {
+            db.set_telling(true);
+        }
+        if self.notes {
+            db.set_noting(true);
+        }
+        self.dbs[number] = Some(db);
     }
 
     /// A database's part if it was ever written to.
@@ -191,7 +195,12 @@ impl Shard {
     /// What changed since the lock was taken, in bytes; the values to be dropped after it is released are collected.
     fn settle(&mut self, garbage: &mut Vec<Object>) -> Used {
         let mut delta = std::mem::take(&mut self.pending);
-        for db in self.dbs.iter_mut().flatten() {
+        // Only what was handed out can have changed.
+        let mut touched = self.touched;
+        while touched != 0 {
+            let number = touched.trailing_zeros() as usize;
+            touched &= touched - 1;
+            let Some(Some(db)) = self.dbs.get_mut(number) else { continue };
             if std::mem::take(&mut db.changed) {
                 let used = Used { bytes: db.used_bytes() as i64, reusable: db.reusable_bytes() as i64 };
                 delta = delta + (used - std::mem::replace(&mut db.published, used));
@@ -227,8 +236,8 @@ impl Shard {
 
 #[derive(Debug)]
 #[repr(align(128))]
-struct Cell {
-    shard: Mutex<Shard>,
+pub(super) struct Cell {
+    pub(super) shard: Mutex<Shard>,
     /// What the shard holds, in bytes; written under its lock alone.
     used: AtomicI64,
     reusable: AtomicI64,
@@ -248,7 +257,7 @@ enum Dropped {
 #[derive(Debug)]
 pub struct Keyspace {
     layout: Layout,
-    cells: Box<[Cell]>,
+    pub(super) cells: Box<[Cell]>,
     used: AtomicI64,
     reusable: AtomicI64,
     /// Budget in bytes; 0 is none.
@@ -359,27 +368,6 @@ impl Keyspace {
     #[inline]
     pub fn reserved(&self) -> u64 {
         self.reserved.load(Ordering::Relaxed)
-    }
-
-    /// Brings what look-ups of these keys will need into the cache, all at once: first what leads to them, then them.
-    /// Shards that are locked by somebody else are passed over.
-    pub fn expect(&self, db: usize, keys: &[(usize, Hashed)]) {
-        for &(shard, hashed) in keys {
-            self.glance(shard, db, |db| db.prefetch_index(hashed));
-        }
-        for &(shard, hashed) in keys {
-            self.glance(shard, db, |db| db.prefetch_entry(hashed));
-        }
-    }
-
-    /// Looks at a database without changing it, if nobody holds its shard's lock.
-    #[inline]
-    fn glance(&self, shard: usize, db: usize, look: impl FnOnce(&Db)) {
-        if let Some(shard) = self.cells[shard].shard.try_lock()
-            && let Some(db) = shard.dbs[db].as_deref()
-        {
-            look(db);
-        }
     }
 
     /// A mask of all shards.

@@ -14,6 +14,7 @@
 //! ghost     fingerprints of what was evicted
 //! watch     who is told of a change; hidden slots            feed     keys that changed in slots on the move
 //! departure slots that leave for another node                arrival  slots that come from one
+//! expect    what a batch of commands will look at, ahead
 //! told      keys that were made, expired or evicted         noted    names of all keys that changed
 //! carry     an entry as it travels                        typed    values of all types in a database
 //! value     the types themselves                       patch    changes within a string that keep its length
@@ -27,6 +28,7 @@ pub mod compaction;
 pub mod db;
 pub mod departure;
 pub mod entry;
+pub mod expect;
 pub mod expiry;
 pub mod feed;
 mod fields;

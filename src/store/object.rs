@@ -1,6 +1,7 @@
 //! Values that do not fit an entry's slot, each an allocation (or more) of its own: long strings, collections that
 //! are not small, and everything under a key above 255 bytes.
 
+use super::prefetch;
 use super::value::Value;
 
 /// Values larger than this are dropped on a background thread, not by the command that removes them.
@@ -19,6 +20,7 @@ pub struct Object {
 
 impl Object {
     /// Bytes that the allocator holds for this object.
+    #[inline]
     pub fn heap_bytes(&self) -> usize {
         let key = self.key.as_ref().map_or(0, |key| size_class(key.len()));
         key + match &self.value {
@@ -29,6 +31,7 @@ impl Object {
 }
 
 /// The bytes that jemalloc takes for an allocation of `bytes`: four classes a doubling, 16 bytes apart up to 128.
+#[inline]
 pub const fn size_class(bytes: usize) -> usize {
     if bytes <= 128 {
         return bytes.next_multiple_of(16);
@@ -100,14 +103,16 @@ impl Objects {
         Some(object)
     }
 
-    /// Edits an object in its place.
-    pub fn edit<R>(&mut self, number: u32, edit: impl FnOnce(&mut Object) -> R) -> Option<R> {
+    /// Edits an object in its place; gives what `edit` gives, and the object's bytes before and after.
+    #[inline]
+    pub fn edit<R>(&mut self, number: u32, edit: impl FnOnce(&mut Object) -> R) -> Option<(R, usize, usize)> {
         let page = self.pages.get_mut(number as usize / PAGE_CELLS)?;
         let object = page.cells.get_mut(number as usize % PAGE_CELLS)?.as_mut()?;
         let before = object.heap_bytes();
         let result = edit(object);
-        self.bytes = self.bytes + object.heap_bytes() - before;
-        Some(result)
+        let after = object.heap_bytes();
+        self.bytes = self.bytes + after - before;
+        Some((result, before, after))
     }
 
     /// The object of this number.
@@ -115,6 +120,15 @@ impl Objects {
     pub fn get(&self, number: u32) -> Option<&Object> {
         let page = self.pages.get(number as usize / PAGE_CELLS)?;
         page.cells.get(number as usize % PAGE_CELLS)?.as_ref()
+    }
+
+    /// Brings the object of this number into the cache, but not what it owns.
+    #[inline]
+    pub fn prefetch(&self, number: u32) {
+        let page = self.pages.get(number as usize / PAGE_CELLS);
+        if let Some(cell) = page.and_then(|page| page.cells.get(number as usize % PAGE_CELLS)) {
+            prefetch::bring_whole(cell);
+        }
     }
 
     /// Recounts everything; for tests.

@@ -35,7 +35,7 @@ impl Db {
             Kind::Inline => edit(entry::payload_mut(slot)),
             Kind::Object => {
                 let number = entry::object(slot);
-                self.objects.edit(number, |object| edit_alone(&mut object.value, edit)).flatten()?
+                self.objects.edit(number, |object| edit_alone(&mut object.value, edit))?.0?
             }
             Kind::Packed => return None,
         };

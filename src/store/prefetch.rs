@@ -38,6 +38,14 @@ pub(super) fn bring_start<T>(value: &T) {
     bring_line(std::ptr::from_ref(value).cast());
 }
 
+/// Brings the first and the last line of a value into the cache: all of it, if it is two lines long or shorter.
+#[inline(always)]
+pub(super) fn bring_whole<T>(value: &T) {
+    let start = std::ptr::from_ref(value).cast::<u8>();
+    bring_line(start);
+    bring_line(start.wrapping_add(size_of::<T>().saturating_sub(1)));
+}
+
 #[inline(always)]
 #[allow(unsafe_code)]
 fn bring_line(line: *const u8) {

@@ -108,25 +108,30 @@ impl Segment {
         Ok(Self { cells, len: 0 })
     }
 
+    /// The first entry with this tag for which `is_it` holds: its place and its handle.
     #[inline]
     pub(super) fn find(
         self,
         arena: &Arena,
         tag: u16,
         mut is_it: impl FnMut(Handle) -> bool,
-    ) -> Option<usize> {
+    ) -> Option<(usize, Handle)> {
         if self.len == 0 {
             return None;
         }
         let cells = arena.slot(self.cells);
         let len = self.len();
         let head = head_of(cells);
+        let handles = cells.get(head + 2 * capacity_of(cells)..)?;
         let mut base = 0;
         while base < len {
             let from = head + 2 * base;
             // Beyond the tags there are handles: what matches there is masked out.
             let Some(tags) = cells.get(from..).and_then(|rest| rest.first_chunk()) else {
-                return (base..len).find(|&at| tag_in(cells, at) == tag && is_it(handle_in(cells, at)));
+                let rest = (base..len).filter(|&at| tag_in(cells, at) == tag);
+                return rest
+                    .filter_map(|at| Some((at, nth_handle(handles, at)?)))
+                    .find(|found| is_it(found.1));
             };
             let mut hits = prefetch::matches(tags, tag);
             if len - base < TAGS {
@@ -134,8 +139,9 @@ impl Segment {
             }
             while hits != 0 {
                 let at = base + hits.trailing_zeros() as usize;
-                if is_it(handle_in(cells, at)) {
-                    return Some(at);
+                let handle = nth_handle(handles, at)?;
+                if is_it(handle) {
+                    return Some((at, handle));
                 }
                 hits &= hits - 1;
             }
@@ -274,6 +280,13 @@ fn capacity_of(cells: &[u8]) -> usize {
 #[inline]
 fn tag_in(cells: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(bytes_at(cells, head_of(cells) + 2 * at))
+}
+
+/// The handle at a place of the handles of a segment.
+#[inline(always)]
+fn nth_handle(handles: &[u8], at: usize) -> Option<Handle> {
+    let bytes = handles.get(4 * at..)?.first_chunk()?;
+    Some(Handle::from_bits(u32::from_le_bytes(*bytes)))
 }
 
 #[inline]

@@ -143,14 +143,12 @@ impl Db {
         }
         let number = entry::object(slot);
         self.forget_fields(found.handle, self.fields_due(found.handle));
-        let before = self.footprint(found.handle);
-        let value = self.objects.edit(number, |object| {
+        let (value, before, after) = self.objects.edit(number, |object| {
             object.spare_bytes = 0;
             std::mem::replace(&mut object.value, Value::Str(bytes::Bytes::new()))
-        });
-        let after = self.footprint(found.handle);
+        })?;
         self.queues.resized(&self.arena, found.handle, before, after);
-        value
+        Some(value)
     }
 
     /// Edits the value of type `T` under a key, or a new one where there is no entry; `found` is the key's present entry,
@@ -228,18 +226,20 @@ impl Db {
     ) -> Result<(R, Fate), EditError> {
         let slot = self.arena.slot(found.handle);
         let (number, state) = (entry::object(slot), State::of(entry::due_ms(slot)));
-        let before = self.footprint(found.handle);
-        let fields_ms = if T::TYPE == ValueType::Hash { self.fields_due(found.handle) } else { None };
+        let has_fields = T::TYPE == ValueType::Hash;
+        let fields_ms = if has_fields { self.fields_due(found.handle) } else { None };
         let edited = self.objects.edit(number, |object| {
             let value = T::of(&mut object.value)?;
             let edited = edit(value);
             Some((edited, value.is_empty()))
         });
-        let (edited, is_empty) = edited.flatten().ok_or(EditError::WrongType)?;
-        if T::TYPE == ValueType::Hash {
+        let (edited, before, after) = edited.ok_or(EditError::WrongType)?;
+        let (edited, is_empty) = edited.ok_or(EditError::WrongType)?;
+        if has_fields {
             self.reschedule_fields(found.handle, fields_ms, found.handle);
         }
-        let after = self.footprint(found.handle);
+        // Most edits find room in what is allocated: then there is nothing to publish when the lock is released, which
+        // would cost as much as the edit of a list.
         if after != before {
             self.changed = true;
             self.queues.resized(&self.arena, found.handle, before, after);
@@ -248,7 +248,6 @@ impl Db {
             self.touch(found, now_ms);
             return Ok((edited.result, Fate::Untouched));
         }
-        self.changed = true;
         if is_empty {
             self.remove(key.hashed, found);
             return Ok((edited.result, Fate::Removed));

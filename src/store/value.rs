@@ -238,6 +238,7 @@ macro_rules! types {
             }
 
             /// Bytes that the allocator holds for it beside the value itself. O(1).
+            #[inline]
             pub fn heap_bytes(&self) -> usize {
                 match self {
                     Self::Str(bytes) => size_class(bytes.len()),

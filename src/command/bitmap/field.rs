@@ -338,12 +338,8 @@ fn write_field(
     new: u64,
 ) -> Result<(), Error> {
     let first = (operation.offset / 8) as usize;
-    let mut window = [0; WINDOW_BYTES];
     let touched = operation.end() - first;
-    let bytes = found.map_or(&[][..], |found| cx.data.db(key).string(found));
-    for (to, from) in window.iter_mut().zip(bytes.iter().skip(first)) {
-        *to = *from;
-    }
+    let mut window = window_at(found.map_or(&[][..], |found| cx.data.db(key).string(found)), first);
     set(&mut window, (operation.offset % 8) as u32, operation.encoding.bits, new);
     write_at(cx, key, found, first, &window[..touched])
 }
@@ -355,12 +351,20 @@ fn mask(bits: u32) -> u64 {
 
 /// The bits of a field, with zeros for what lies behind the end of `bytes`.
 fn get(bytes: &[u8], offset: u64, bits: u32) -> u64 {
-    let mut window = [0; WINDOW_BYTES];
-    for (to, from) in window.iter_mut().zip(bytes.iter().skip((offset / 8) as usize)) {
-        *to = *from;
-    }
+    let window = window_at(bytes, (offset / 8) as usize);
     let shift = 72 - (offset % 8) as u32 - bits;
     (read_window(&window) >> shift) as u64 & mask(bits)
+}
+
+/// The bytes from `first` on, with zeros for what lies behind the end.
+#[inline]
+fn window_at(bytes: &[u8], first: usize) -> [u8; WINDOW_BYTES] {
+    let rest = bytes.get(first..).unwrap_or_default();
+    rest.first_chunk().copied().unwrap_or_else(|| {
+        let mut window = [0; WINDOW_BYTES];
+        window.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        window
+    })
 }
 
 /// Puts the bits of a field into the bytes around it.
@@ -371,8 +375,11 @@ fn set(window: &mut [u8; WINDOW_BYTES], offset: u32, bits: u32, new: u64) {
     window.copy_from_slice(&all.to_be_bytes()[16 - WINDOW_BYTES..]);
 }
 
+#[inline]
 fn read_window(window: &[u8; WINDOW_BYTES]) -> u128 {
-    window.iter().fold(0, |sum, byte| sum << 8 | u128::from(*byte))
+    let mut wide = [0; 16];
+    wide[16 - WINDOW_BYTES..].copy_from_slice(window);
+    u128::from_be_bytes(wide)
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ fn lrange(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     };
     let (first, count) = resolve_range(start, stop, list.len());
     cx.reply.array(count);
-    list.iter_from(first).take(count).for_each(|element| write_element(cx.reply, element));
+    list.visit(first, count, |element| write_element(cx.reply, element));
     Ok(())
 }
 

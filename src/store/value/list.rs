@@ -7,6 +7,7 @@
 
 pub mod quick;
 
+use crate::store::prefetch;
 use crate::store::value::list::quick::{Quick, QuickIter};
 use crate::store::value::listpack::{self, Element, Pack, PackBuf, Wanted};
 use crate::store::value::{Collection, Form, Thresholds, ValueType};
@@ -121,6 +122,23 @@ impl List {
         }
     }
 
+    /// Brings what leads to both ends, and then these, into the cache, one step a call; false if that was the last one.
+    #[inline]
+    pub fn prefetch_ends(&self, step: usize) -> bool {
+        match (self, step) {
+            (Self::Packed(buf), _) => {
+                buf.prefetch_front();
+                buf.prefetch_back();
+                false
+            }
+            (Self::Chunks(quick), 0) => {
+                prefetch::bring_whole(&**quick);
+                true
+            }
+            (Self::Chunks(quick), step) => quick.prefetch_ends(step - 1),
+        }
+    }
+
     /// Adds elements at one end, one after the other: the last one is the outermost.
     #[inline]
     pub fn push<'t>(
@@ -138,6 +156,19 @@ impl List {
             (Self::Packed(buf), End::Right) => texts.for_each(|text| buf.push_back(text)),
             (Self::Chunks(quick), end) => texts.for_each(|text| quick.push(end, text, limit)),
         }
+    }
+
+    /// Takes the element at one end out and hands it to `emit` before it goes; false if there is none.
+    #[inline]
+    pub fn take(&mut self, end: End, thresholds: &Thresholds, emit: impl FnOnce(Element<'_>)) -> bool {
+        let (taken, is_short) = match self {
+            Self::Packed(buf) => (take_end(buf, end, emit), false),
+            Self::Chunks(quick) => (quick.take(end, emit), quick.is_short()),
+        };
+        if is_short {
+            self.settle(thresholds);
+        }
+        taken
     }
 
     /// Removes up to `count` elements from one end.
@@ -248,6 +279,15 @@ impl List {
     }
 }
 
+/// Takes the element at one end of a pack out and hands it to `emit` before it goes; false if there is none.
+#[inline]
+fn take_end(buf: &mut PackBuf, end: End, emit: impl FnOnce(Element<'_>)) -> bool {
+    match end {
+        End::Left => buf.take_front(emit),
+        End::Right => buf.take_back(emit),
+    }
+}
+
 /// Removes up to `count` elements that are `wanted`, the first ones from one end; says how many.
 fn remove_from(buf: &mut PackBuf, wanted: Wanted<'_>, from: End, count: usize) -> usize {
     let mut removed = 0;
@@ -318,6 +358,20 @@ impl<'a> ListRef<'a> {
                 None => Iter::Packed(Pack::of(b"").iter()),
             },
             Self::Chunks(quick) => Iter::Chunks(quick.iter_from(start)),
+        }
+    }
+
+    /// Calls `visit` with up to `count` elements from index `start` on. For replies of many elements: going through an
+    /// iterator costs twice as much an element.
+    #[inline]
+    pub fn visit(self, start: usize, count: usize, mut visit: impl FnMut(Element<'a>)) {
+        match self {
+            Self::Packed(pack) => {
+                if let Some(at) = pack.seek(start as i64) {
+                    pack.visit(at, count, visit);
+                }
+            }
+            Self::Chunks(quick) => quick.visit(start, count, &mut visit),
         }
     }
 

@@ -9,7 +9,7 @@
 
 mod buffer;
 
-pub use buffer::{PackBuf, encoded_len};
+pub use buffer::{Appender, PackBuf, encoded_len};
 
 use crate::base::num::{IntegerText, parse_f64, parse_i64};
 
@@ -297,6 +297,18 @@ impl<'a> Pack<'a> {
     #[inline]
     pub fn iter_from(self, at: At) -> Iter<'a> {
         Iter { bytes: self.0, front: at.offset(), back: self.end() }
+    }
+
+    /// Calls `visit` with up to `count` elements from the one at `at` on; says how many there were.
+    #[inline]
+    pub fn visit(self, at: At, count: usize, mut visit: impl FnMut(Element<'a>)) -> usize {
+        let mut rest = self.0.get(at.offset()..self.end()).unwrap_or_default();
+        for visited in 0..count {
+            let Some((element, front)) = read(rest) else { return visited };
+            rest = rest.get(front + back_len(front)..).unwrap_or_default();
+            visit(element);
+        }
+        count
     }
 
     /// The first element at or behind `from` whose text is `wanted`, of every (`skip` + 1)th one.

@@ -14,6 +14,7 @@ use super::{Collection, Form, Thresholds, ValueType};
 use crate::base::num::{IntegerText, parse_i64};
 use crate::base::rng::Rng;
 use crate::store::object::size_class;
+use crate::store::prefetch;
 
 /// Longest text of an integer.
 const INTEGER_TEXT_MAX: usize = 20;
@@ -96,6 +97,20 @@ impl Set {
             Self::Ints(ints) => SetRef::Ints(ints.as_ints()),
             Self::Packed(buf) => SetRef::Packed(buf.as_pack()),
             Self::Table(members) => SetRef::Table(members),
+        }
+    }
+
+    /// Brings what leads to the member of this hash, and then the member, into the cache, one step a call; false if that
+    /// was the last one.
+    #[inline]
+    pub fn prefetch(&self, hash: u64, step: usize) -> bool {
+        match (self, step) {
+            (Self::Table(members), 0) => {
+                prefetch::bring_whole(&**members);
+                true
+            }
+            (Self::Table(members), step) => members.table.prefetch(hash, step - 1),
+            _ => false,
         }
     }
 

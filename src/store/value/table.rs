@@ -24,6 +24,7 @@ use self::segment::Segment;
 use self::wide::Wide;
 use crate::base::rng::Rng;
 use crate::store::object::size_class;
+use crate::store::prefetch;
 
 /// Bits of the hash that a scan's cursor counts in: few enough for clients that keep numbers as doubles.
 const CURSOR_BITS: u32 = 48;
@@ -74,6 +75,20 @@ impl<T> Table<T> {
         match &self.wide {
             None => self.only.heap_bytes(),
             Some(wide) => size_class(size_of::<Wide<T>>()) + wide.heap_bytes(),
+        }
+    }
+
+    /// Brings what leads to the element of this hash, and then the element, into the cache, one step a call; false if that
+    /// was the last one.
+    #[inline]
+    pub fn prefetch(&self, hash: u64, step: usize) -> bool {
+        match (&self.wide, step) {
+            (None, step) => self.only.prefetch(hash, step),
+            (Some(wide), 0) => {
+                prefetch::bring_whole(&**wide);
+                true
+            }
+            (Some(wide), step) => wide.prefetch(hash, step - 1),
         }
     }
 

@@ -5,8 +5,9 @@
 //!
 //! Invariants: `len` and `pack_bytes` are the sums over all chunks; `count` is the number of elements of its pack.
 
-use super::{End, Limit, remove_from};
+use super::{End, Limit, remove_from, take_end};
 use crate::store::object::size_class;
+use crate::store::prefetch;
 use crate::store::value::listpack::{self, At, Element, Pack, PackBuf, Wanted};
 use std::collections::VecDeque;
 
@@ -102,13 +103,76 @@ impl Quick {
         }
     }
 
+    /// Brings what leads to both ends, and then these, into the cache, one step a call; false if that was the last one.
+    #[inline]
+    pub(super) fn prefetch_ends(&self, step: usize) -> bool {
+        let (front, back) = (self.chunks.front(), self.chunks.back());
+        if step == 0 {
+            front.into_iter().chain(back).for_each(prefetch::bring_whole);
+            return true;
+        }
+        if let Some(front) = front {
+            front.pack.prefetch_front();
+        }
+        if let Some(back) = back {
+            back.pack.prefetch_back();
+        }
+        false
+    }
+
+    /// Whether all elements are in one chunk.
+    #[inline]
+    pub(super) fn is_short(&self) -> bool {
+        self.chunks.len() <= 1
+    }
+
+    /// Takes the element at one end out and hands it to `emit` before it goes; false if there is none.
+    #[inline]
+    pub(super) fn take(&mut self, end: End, emit: impl FnOnce(Element<'_>)) -> bool {
+        let outer = self.outer(end);
+        let left = self.edit(outer, |chunk| {
+            take_end(&mut chunk.pack, end, emit).then(|| {
+                chunk.count -= 1;
+                chunk.count
+            })
+        });
+        let Some(Some(left)) = left else { return false };
+        self.len -= 1;
+        if left == 0 {
+            self.take_chunk(outer);
+        }
+        true
+    }
+
+    /// The number of the chunk at one end; of none if there is none.
+    #[inline]
+    fn outer(&self, end: End) -> usize {
+        match end {
+            End::Left => 0,
+            End::Right => self.chunks.len().wrapping_sub(1),
+        }
+    }
+
+    /// Calls `visit` with up to `count` elements from index `start` on.
+    #[inline]
+    pub(super) fn visit<'a>(&'a self, start: usize, count: usize, visit: &mut impl FnMut(Element<'a>)) {
+        let Some((number, mut inner)) = self.locate(start) else { return };
+        let mut left = count;
+        for chunk in self.chunks.range(number..) {
+            let pack = chunk.pack.as_pack();
+            let Some(at) = pack.seek(inner as i64) else { return };
+            left -= pack.visit(at, left.min(chunk.count() - inner), &mut *visit);
+            if left == 0 {
+                return;
+            }
+            inner = 0;
+        }
+    }
+
     /// Adds an element at one end.
     #[inline]
     pub(super) fn push(&mut self, end: End, text: &[u8], limit: Limit) {
-        let outer = match end {
-            End::Left => 0,
-            End::Right => self.chunks.len().wrapping_sub(1),
-        };
+        let outer = self.outer(end);
         let added = self.edit(outer, |chunk| {
             if !chunk.fits(text.len(), limit) {
                 return false;
@@ -395,9 +459,12 @@ impl Quick {
     #[inline]
     fn edit<R>(&mut self, number: usize, how: impl FnOnce(&mut Chunk) -> R) -> Option<R> {
         let chunk = self.chunks.get_mut(number)?;
-        let before = chunk.pack.capacity_bytes();
+        let before = chunk.pack.capacity();
         let result = how(chunk);
-        self.pack_bytes = self.pack_bytes - before + chunk.pack.capacity_bytes();
+        let after = chunk.pack.capacity();
+        if after != before {
+            self.pack_bytes = self.pack_bytes - size_class(before) + size_class(after);
+        }
         Some(result)
     }
 

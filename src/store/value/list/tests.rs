@@ -37,6 +37,9 @@ fn judge(list: &List, model: &VecDeque<Vec<u8>>, rng: &mut Rng) {
     assert!(reading.iter().rev().map(Element::to_vec).eq(model.iter().rev().cloned()));
     let start = rng.below(model.len() as u64 + 2) as usize;
     assert!(reading.iter_from(start).map(Element::to_vec).eq(model.iter().skip(start).cloned()));
+    let (count, mut visited) = (rng.below(40) as usize, Vec::new());
+    reading.visit(start, count, |element| visited.push(element.to_vec()));
+    assert!(visited.iter().eq(model.iter().skip(start).take(count)));
     let index = rng.below(model.len() as u64 + 2) as i64;
     assert_eq!(reading.get(index).map(Element::to_vec).as_ref(), model.get(index as usize));
     let backwards = model.len().checked_sub(index as usize + 1).and_then(|index| model.get(index));
@@ -77,7 +80,13 @@ fn step(rng: &mut Rng, list: &mut List, model: &mut VecDeque<Vec<u8>>, limits: &
             list.remove_range(index, count, limits);
             model.drain(index..(index + count).min(model.len()));
         }
-        11 if rng.below(10) == 0 => {
+        11 => {
+            let mut taken = None;
+            let found = list.take(end, limits, |element| taken = Some(element.to_vec()));
+            assert_eq!(found, taken.is_some());
+            assert_eq!(taken, if end == End::Left { model.pop_front() } else { model.pop_back() });
+        }
+        18 if rng.below(10) == 0 => {
             list.trim(index, count * 10, limits);
             model.truncate(index + count * 10);
             model.drain(..index);

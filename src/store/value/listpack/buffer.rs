@@ -12,9 +12,14 @@ use super::{
 };
 use crate::base::num::parse_i64;
 use crate::store::object::size_class;
+use crate::store::prefetch;
 
 /// Longest encoding before the content of an element.
 const FRONT_BYTES_MAX: usize = 9;
+
+/// Bytes at the ends of a pack that are brought into the cache ahead; the processor goes on from the front by itself.
+const FRONT_PREFETCH_BYTES: usize = 256;
+const BACK_PREFETCH_BYTES: usize = 64;
 
 /// A pack without elements.
 const EMPTY: [u8; HEADER_BYTES + 1] = [HEADER_BYTES as u8 + 1, 0, 0, 0, 0, 0, END];
@@ -124,6 +129,23 @@ impl<'a> Encoded<'a> {
         self.front_len + self.content.len() + self.back_len
     }
 
+    /// Appends the element. Most have one byte before the content and one behind it.
+    #[inline]
+    fn append_to(&self, to: &mut Vec<u8>) {
+        let (front, back) = (&self.front[..self.front_len], &self.back[..self.back_len]);
+        match front {
+            [one] => to.push(*one),
+            more => to.extend_from_slice(more),
+        }
+        if !self.content.is_empty() {
+            to.extend_from_slice(self.content);
+        }
+        match back {
+            [one] => to.push(*one),
+            more => to.extend_from_slice(more),
+        }
+    }
+
     /// Writes the element over the start of `to`, which is long enough.
     #[inline]
     fn write(&self, to: &mut [u8]) {
@@ -132,6 +154,32 @@ impl<'a> Encoded<'a> {
         front.copy_from_slice(&self.front[..self.front_len]);
         content.copy_from_slice(self.content);
         back[..self.back_len].copy_from_slice(&self.back[..self.back_len]);
+    }
+}
+
+/// Adds several elements behind the last one of a pack, whose header is written once.
+pub struct Appender<'b> {
+    buf: &'b mut PackBuf,
+    added: isize,
+}
+
+impl Appender<'_> {
+    /// Adds a string.
+    #[inline]
+    pub fn push(&mut self, text: &[u8]) {
+        self.push_element(Element::Bytes(text));
+    }
+
+    /// Adds an integer.
+    #[inline]
+    pub fn push_int(&mut self, value: i64) {
+        self.push_element(Element::Int(value));
+    }
+
+    #[inline]
+    fn push_element(&mut self, element: Element<'_>) {
+        self.buf.put_behind(&Encoded::of(element));
+        self.added += 1;
     }
 }
 
@@ -188,6 +236,27 @@ impl PackBuf {
         size_class(self.bytes.capacity())
     }
 
+    /// Brings the header and the first elements into the cache.
+    #[inline]
+    pub fn prefetch_front(&self) {
+        let bytes = self.as_pack().bytes();
+        prefetch::bring(&bytes[..bytes.len().min(FRONT_PREFETCH_BYTES)]);
+    }
+
+    /// Brings the header and the last elements into the cache.
+    #[inline]
+    pub fn prefetch_back(&self) {
+        let bytes = self.as_pack().bytes();
+        prefetch::bring(&bytes[..bytes.len().min(HEADER_BYTES)]);
+        prefetch::bring(&bytes[bytes.len().saturating_sub(BACK_PREFETCH_BYTES)..]);
+    }
+
+    /// Bytes that were asked of the allocator for this pack.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Whether the pack may grow by an element of `len` bytes of text.
     pub fn has_room(&self, len: usize) -> bool {
         self.bytes_len().saturating_add(len).saturating_add(FRONT_BYTES_MAX + BACK_BYTES_MAX)
@@ -207,10 +276,37 @@ impl PackBuf {
     }
 
     /// Adds an element behind the last one.
+    #[inline]
     pub fn push_back_element(&mut self, element: Element<'_>) {
-        let end = self.as_pack().end();
-        self.place(end, 0, &Encoded::of(element));
+        self.put_behind(&Encoded::of(element));
         self.count(1);
+    }
+
+    /// Adds elements behind the last one: those that `add` hands to the appender.
+    #[inline]
+    pub fn push_back_all(&mut self, add: impl FnOnce(&mut Appender<'_>)) {
+        let mut appender = Appender { buf: self, added: 0 };
+        add(&mut appender);
+        let added = appender.added;
+        self.count(added);
+    }
+
+    /// Puts an element behind the last one, without counting it.
+    #[inline]
+    fn put_behind(&mut self, encoded: &Encoded<'_>) {
+        if self.has_room_behind(encoded.len()) {
+            self.bytes.pop();
+            encoded.append_to(&mut self.bytes);
+            self.bytes.push(END);
+        } else {
+            self.place(self.as_pack().end(), 0, encoded);
+        }
+    }
+
+    /// Whether `more` bytes can be added at the end as it is.
+    #[inline]
+    fn has_room_behind(&self, more: usize) -> bool {
+        !self.bytes.is_empty() && self.bytes.capacity() - self.bytes.len() >= more
     }
 
     /// Adds a string before the first element.
@@ -220,9 +316,52 @@ impl PackBuf {
     }
 
     /// Adds an element before the first one.
+    #[inline]
     pub fn push_front_element(&mut self, element: Element<'_>) {
-        self.place(HEADER_BYTES, 0, &Encoded::of(element));
+        let encoded = Encoded::of(element);
+        let behind = self.start as usize + HEADER_BYTES;
+        match (self.start as usize).checked_sub(encoded.len()) {
+            Some(start) if behind <= self.bytes.len() => {
+                self.bytes.copy_within(self.start as usize..behind, start);
+                encoded.write(&mut self.bytes[start + HEADER_BYTES..behind]);
+                self.start = start as u32;
+            }
+            _ => self.place(HEADER_BYTES, 0, &encoded),
+        }
         self.count(1);
+    }
+
+    /// Takes the last element out and hands it to `emit` before it goes; false if there is none.
+    #[inline]
+    pub fn take_back(&mut self, emit: impl FnOnce(Element<'_>)) -> bool {
+        let pack = self.as_pack();
+        let Some(at) = pack.last() else { return false };
+        emit(pack.get(at));
+        let end = self.start as usize + at.offset();
+        self.bytes.truncate(end + 1);
+        if let Some(last) = self.bytes.get_mut(end) {
+            *last = END;
+        }
+        self.count(-1);
+        self.give_back();
+        true
+    }
+
+    /// Takes the first element out and hands it to `emit` before it goes; false if there is none.
+    #[inline]
+    pub fn take_front(&mut self, emit: impl FnOnce(Element<'_>)) -> bool {
+        let pack = self.as_pack();
+        let Some(at) = pack.first() else { return false };
+        let elements = pack.bytes().get(HEADER_BYTES..pack.end()).unwrap_or_default();
+        let Some(removed) = span(elements).filter(|removed| *removed <= elements.len()) else { return false };
+        emit(pack.get(at));
+        // What lies before a pack is free: the header alone moves.
+        let start = self.start as usize;
+        self.bytes.copy_within(start..start + HEADER_BYTES, start + removed);
+        self.start += removed as u32;
+        self.count(-1);
+        self.give_back();
+        true
     }
 
     /// Adds a string before the element at `at`; says where it is now.
@@ -266,7 +405,16 @@ impl PackBuf {
         let Some(removed) = span(rest) else {
             return at;
         };
-        self.place(at.offset(), removed, &Encoded::of(element));
+        let encoded = Encoded::of(element);
+        if encoded.len() == removed {
+            let from = self.start as usize + at.offset();
+            if let Some(place) = self.bytes.get_mut(from..from + removed) {
+                encoded.write(place);
+            }
+            return at;
+        }
+        self.place(at.offset(), removed, &encoded);
+        self.count(0);
         self.give_back();
         at
     }
@@ -314,19 +462,24 @@ impl PackBuf {
         self.append_bytes(elements, other.len());
     }
 
+    #[inline]
     fn append_bytes(&mut self, elements: &[u8], count: usize) {
         let end = self.as_pack().end();
-        if let Some(gap) = self.open(end, 0, elements.len()) {
+        if self.has_room_behind(elements.len()) {
+            self.bytes.pop();
+            self.bytes.extend_from_slice(elements);
+            self.bytes.push(END);
+        } else if let Some(gap) = self.open(end, 0, elements.len()) {
             gap.copy_from_slice(elements);
         }
         self.count(count as isize);
     }
 
+    /// Puts an element in the place of `removed` bytes; the header is written by [`PackBuf::count`].
     fn place(&mut self, at: usize, removed: usize, element: &Encoded<'_>) {
         if let Some(gap) = self.open(at, removed, element.len()) {
             element.write(gap);
         }
-        self.write_total();
     }
 
     /// Removes the bytes of `removed` elements.
@@ -431,9 +584,10 @@ impl PackBuf {
     }
 
     /// Gives memory back once less than half of it is used.
+    #[inline]
     fn give_back(&mut self) {
-        let capacity = self.bytes.capacity();
-        if capacity > GIVE_BACK_MIN_BYTES && size_class(self.bytes_len()) * 2 <= capacity {
+        let (capacity, len) = (self.bytes.capacity(), self.bytes_len());
+        if len * 2 <= capacity && capacity > GIVE_BACK_MIN_BYTES && size_class(len) * 2 <= capacity {
             self.shrink();
         }
     }
@@ -446,23 +600,17 @@ impl PackBuf {
     }
 
     /// Counts elements in or out, and writes the header.
+    #[inline]
     fn count(&mut self, change: isize) {
-        let count = self.as_pack().count();
+        let total = (self.bytes_len() as u32).to_le_bytes();
+        let header = self.bytes.get_mut(self.start as usize..);
+        let Some(header) = header.and_then(<[u8]>::first_chunk_mut::<HEADER_BYTES>) else { return };
+        let [total_place @ .., low, high] = header;
+        *total_place = total;
+        let count = u16::from_le_bytes([*low, *high]);
         if count != COUNT_UNKNOWN {
             let count = usize::from(count).saturating_add_signed(change).min(usize::from(COUNT_UNKNOWN));
-            let start = self.start as usize;
-            if let Some(place) = self.bytes.get_mut(start + 4..start + HEADER_BYTES) {
-                place.copy_from_slice(&(count as u16).to_le_bytes());
-            }
-        }
-        self.write_total();
-    }
-
-    fn write_total(&mut self) {
-        let total = self.bytes_len() as u32;
-        let start = self.start as usize;
-        if let Some(place) = self.bytes.get_mut(start..start + 4) {
-            place.copy_from_slice(&total.to_le_bytes());
+            [*low, *high] = (count as u16).to_le_bytes();
         }
     }
 }

@@ -35,6 +35,11 @@ fn judge(buf: &PackBuf, model: &[Vec<u8>]) {
     assert_eq!((pack.len(), pack.is_empty()), (model.len(), model.is_empty()));
     let backwards: Vec<_> = pack.iter().rev().map(Element::to_vec).collect();
     assert!(backwards.iter().eq(model.iter().rev()));
+    if let Some(at) = pack.seek(model.len() as i64 / 2) {
+        let mut visited = Vec::new();
+        assert_eq!(pack.visit(at, 3, |element| visited.push(element.to_vec())), visited.len());
+        assert!(visited.iter().eq(model.iter().skip(model.len() / 2).take(3)));
+    }
     assert_eq!(buf.bytes_len(), pack.bytes().len());
     let most = (size_class(buf.bytes_len()) * 2).max(2048);
     assert!(buf.capacity_bytes() <= most, "{} for {}", buf.capacity_bytes(), buf.bytes_len());
@@ -68,7 +73,7 @@ fn step(rng: &mut Rng, buf: &mut PackBuf, model: &mut Vec<Vec<u8>>) {
     let element = any_element(rng);
     let index = rng.below(model.len() as u64 + 1) as usize;
     let at = buf.as_pack().seek(index as i64);
-    match (rng.below(12), at) {
+    match (rng.below(15), at) {
         (0 | 1, _) => {
             buf.push_back(&element);
             model.push(element);
@@ -109,6 +114,21 @@ fn step(rng: &mut Rng, buf: &mut PackBuf, model: &mut Vec<Vec<u8>>) {
         (10, Some(at)) if rng.below(8) == 0 => {
             buf.truncate(at);
             model.truncate(index);
+        }
+        (11, _) => {
+            let mut taken = None;
+            assert_eq!(buf.take_back(|element| taken = Some(element.to_vec())), !model.is_empty());
+            assert_eq!(taken, model.pop());
+        }
+        (12, _) => {
+            let mut taken = None;
+            assert_eq!(buf.take_front(|element| taken = Some(element.to_vec())), !model.is_empty());
+            assert_eq!(taken, if model.is_empty() { None } else { Some(model.remove(0)) });
+        }
+        (13, _) => {
+            let elements: Vec<Vec<u8>> = (0..rng.below(6)).map(|_| any_element(rng)).collect();
+            buf.push_back_all(|pack| elements.iter().for_each(|element| pack.push(element)));
+            model.extend(elements);
         }
         _ => search(rng, buf.as_pack(), model),
     }

@@ -179,20 +179,22 @@ pub fn push_entry<'p>(
     pairs: impl ExactSizeIterator<Item = (&'p [u8], &'p [u8])>,
 ) {
     let fields = pairs.len();
-    node.push_back_int(if same { SAME_FIELDS } else { 0 });
-    node.push_back_int(id.ms.wrapping_sub(master.ms) as i64);
-    node.push_back_int(id.seq.wrapping_sub(master.seq) as i64);
-    if !same {
-        node.push_back_int(fields as i64);
-    }
-    for (field, value) in pairs {
+    node.push_back_all(|entry| {
+        entry.push_int(if same { SAME_FIELDS } else { 0 });
+        entry.push_int(id.ms.wrapping_sub(master.ms) as i64);
+        entry.push_int(id.seq.wrapping_sub(master.seq) as i64);
         if !same {
-            node.push_back(field);
+            entry.push_int(fields as i64);
         }
-        node.push_back(value);
-    }
-    let elements = if same { fields } else { fields * 2 + 1 };
-    node.push_back_int((elements + FIXED_ELEMENTS) as i64);
+        for (field, value) in pairs {
+            if !same {
+                entry.push(field);
+            }
+            entry.push(value);
+        }
+        let elements = if same { fields } else { fields * 2 + 1 };
+        entry.push_int((elements + FIXED_ELEMENTS) as i64);
+    });
 }
 
 /// Flags an entry as deleted, without counting. Its neighbours stay where they are: flags take one byte.

@@ -4,6 +4,7 @@
 //! Never: more than [`SEGMENT_MAX`] elements; whoever adds one asks first.
 
 use crate::store::object::size_class;
+use crate::store::prefetch;
 
 /// Elements of a segment at most: nine bits of position, less the one that marks an index slot without an element.
 pub const SEGMENT_MAX: usize = 511;
@@ -55,6 +56,25 @@ impl<T> Segment<T> {
     #[inline]
     pub(super) fn heap_bytes(&self) -> usize {
         size_class(self.items.capacity() * size_of::<T>()) + size_class(size_of_val(&*self.index))
+    }
+
+    /// As [`super::Table::prefetch`].
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64, step: usize) -> bool {
+        let mask = self.index.len().wrapping_sub(1);
+        let home = hash as usize & mask;
+        if step == 0 {
+            self.index.get(home).inspect(|slot| prefetch::bring_start(*slot));
+            return true;
+        }
+        let behind = self.index.get(home..).unwrap_or_default();
+        let likely = behind
+            .iter()
+            .take_while(|entry| **entry != VACANT)
+            .find(|entry| **entry >> POSITION_BITS == tag(hash))
+            .map_or(0, |entry| usize::from(entry & POSITION_MASK));
+        self.items.get(likely).inspect(|item| prefetch::bring_whole(*item));
+        false
     }
 
     /// Slot and position of an element.

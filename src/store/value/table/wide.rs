@@ -7,6 +7,7 @@
 use super::segment::{SEGMENT_MAX, Segment};
 use crate::base::rng::Rng;
 use crate::store::object::size_class;
+use crate::store::prefetch;
 
 /// Two neighbours with this many elements together become one.
 const MERGE_MAX: usize = SEGMENT_MAX / 2;
@@ -112,6 +113,19 @@ impl<T> Wide<T> {
             + size_class(self.pages.capacity() * size_of::<Vec<Segment<T>>>())
             + size_class(self.directory.capacity() * size_of::<u32>())
             + size_class(self.crowd.capacity() * size_of::<T>())
+    }
+
+    /// As [`super::Table::prefetch`].
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64, step: usize) -> bool {
+        let Some(segment) = self.segment_of(hash) else { return false };
+        match step {
+            0 => {
+                prefetch::bring_whole(segment);
+                true
+            }
+            step => segment.prefetch(hash, step - 1),
+        }
     }
 
     /// The element of this hash for which `eq` holds.
