@@ -279,7 +279,6 @@ impl Engine {
     fn clean_up(&mut self, stopped: bool) {
         self.spoiled |= self.lua.set_memory_limit(self.link.limit_bytes.get()).is_err();
         self.json.iter().for_each(lib::cjson::Root::reset);
-        self.spoiled |= self.parameters.as_mut().is_some_and(|one| one.empty(&self.lua).is_err());
         if stopped && self.link.watch_as_usual(&self.lua).is_err() {
             self.spoiled = true;
         }

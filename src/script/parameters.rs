@@ -1,6 +1,7 @@
 //! What a run is given: strings in a row. A function takes two tables of them, made for the call. A script finds `KEYS` and
-//! `ARGV`, which stay, are filled before a run and emptied after it: nothing that a script makes outlives its run, so
-//! that nobody can tell, and two tables less to make and to collect are a tenth of a short script's time.
+//! `ARGV`, which stay, and are emptied and filled before each run: nothing that a script makes outlives its run but what it
+//! returns, which may be one of them and is written before the next. So nobody can tell, and two tables less to make and
+//! to collect are a tenth of a short script's time.
 //!
 //! What a script does to its tables is undone. Room that it made in them cannot be seen from outside, and is looked
 //! through whenever they are emptied; so new tables are taken every [`RUNS_MAX`] runs.
@@ -35,11 +36,12 @@ impl Parameters {
         Ok(Self { globals: globals.clone(), keys, argv, runs: 0, is_large: false })
     }
 
-    /// Fills them, before a run.
+    /// Fills them, before a run, and undoes what the run before has left in them.
     ///
     /// # Errors
     /// Out of memory.
     pub fn fill(&mut self, lua: &Lua, keys: Args<'_>, argv: Args<'_>) -> Result<(), Error> {
+        self.empty(lua)?;
         for (name, table, words) in [("KEYS", &self.keys, keys), ("ARGV", &self.argv, argv)] {
             if words.len() > KEPT_MAX {
                 self.is_large = true;
@@ -53,11 +55,7 @@ impl Parameters {
         Ok(())
     }
 
-    /// Empties them, after a run.
-    ///
-    /// # Errors
-    /// Out of memory.
-    pub fn empty(&mut self, lua: &Lua) -> Result<(), Error> {
+    fn empty(&mut self, lua: &Lua) -> Result<(), Error> {
         self.runs += 1;
         let is_marked = self.keys.metatable().is_some() || self.argv.metatable().is_some();
         if is_marked || self.is_large || self.runs >= RUNS_MAX {

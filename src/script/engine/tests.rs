@@ -398,3 +398,12 @@ fn random_numbers_follow_their_seed() {
         "!ERR user_script:1: bad argument #2 to 'random' (interval is empty) script: sha, on @user_script:1."
     );
 }
+
+#[test]
+fn parameters_can_be_returned_and_do_not_last() {
+    let mut engine = engine();
+    let mut reply = |source| run_on(&mut engine, &mut Puppet::default(), source, Proto::Resp2);
+    assert_eq!(reply("return {KEYS, ARGV}"), Ok("*2|*2|$2|k1|$2|k2|*1|$2|a1|".to_owned()));
+    assert_eq!(reply("KEYS[3] = 'x' KEYS.a = 'b' return KEYS"), Ok("*3|$2|k1|$2|k2|$1|x|".to_owned()));
+    assert_eq!(reply("return {#KEYS, KEYS.a or 'none'}"), Ok("*2|:2|$4|none|".to_owned()));
+}
