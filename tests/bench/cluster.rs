@@ -68,7 +68,7 @@ fn main() {
         grow(number("--keys", 1_000_000));
     }
     if wanted("large") {
-        large(number("--members", 5_000_000), number("--blocked", 10_000));
+        large(number("--members", 5_000_000), number("--blocked", 5_000));
     }
 }
 
