@@ -243,11 +243,17 @@ impl Cluster {
         ClusterClient::new(self.running().into_iter().map(|number| self.address(number)).collect())
     }
 
-    /// Sends a signal by name to a node's process.
+    /// Sends a signal by name to a node's process; returns after `STOP` once the process stands still. Its threads stop
+    /// when one of them has come to take the signal, which is a while on a busy machine: until then the others run, and
+    /// answer.
+    #[track_caller]
     pub fn signal(&self, number: usize, name: &str) {
         let line = format!("kill -{name} {}", self.pid(number));
         let status = Command::new("sh").args(["-c", &line]).status();
         assert!(status.is_ok_and(|status| status.success()), "{line} failed");
+        if name == "STOP" {
+            self.wait("all threads of the process are stopped", || is_stopped(self.pid(number)));
+        }
     }
 
     /// Ends a process as a crash would.
@@ -434,4 +440,14 @@ impl ClusterClient {
         link.try_send_raw(&super::client::encode(words)).ok()?;
         link.try_receive().ok()
     }
+}
+
+/// Whether every thread of a process is stopped.
+fn is_stopped(pid: u32) -> bool {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    // The state follows the name, which stands in parentheses and may hold any.
+    let state = |stat: String| Some(stat.rsplit_once(") ")?.1.starts_with('T'));
+    tasks.flatten().all(|task| {
+        fs::read_to_string(task.path().join("stat")).is_ok_and(|stat| state(stat).unwrap_or(false))
+    })
 }

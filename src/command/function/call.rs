@@ -4,13 +4,13 @@ use crate::command::context::Cx;
 use crate::command::execute;
 use crate::command::function::local::{Local, Ready};
 use crate::command::pace::Pace;
-use crate::command::script::eval::{parameters, rules, run_with};
+use crate::command::script::eval::{READS_NOTED, WRITES_NOTED, parameters, rules, run_with};
 use crate::command::script::shebang::Promises;
 use crate::command::spec::arg::Arg;
 use crate::command::spec::flags::{
     Flags as RowFlags, NO_MANDATORY_KEYS, NOSCRIPT, READONLY, SKIP_MONITOR, STALE,
 };
-use crate::command::spec::key_spec::{ACCESS, KeySpec, RO, RW, UPDATE};
+use crate::command::spec::key_spec::KeySpec;
 use crate::command::spec::{Group, Handler, Spec};
 use crate::hub::running::Kind;
 use crate::resp::args::Args;
@@ -21,16 +21,9 @@ use crate::script::flags::Flags;
 
 /// The family's rows.
 pub const COMMANDS: &[Spec] = &[
-    row("fcall", fcall, "Runs a function.", 0, WRITES),
-    row("fcall_ro", fcall_ro, "Runs a function that does not write.", READONLY, READS),
+    row("fcall", fcall, "Runs a function.", 0, WRITES_NOTED),
+    row("fcall_ro", fcall_ro, "Runs a function that does not write.", READONLY, READS_NOTED),
 ];
-
-const WRITES: &[KeySpec] = &[KeySpec::key_num(2, 0, 1, 1)
-    .flags(RW | ACCESS | UPDATE)
-    .notes("We cannot tell how the keys will be used so we assume the worst, RW and UPDATE")];
-const READS: &[KeySpec] = &[KeySpec::key_num(2, 0, 1, 1)
-    .flags(RO | ACCESS)
-    .notes("We cannot tell how the keys will be used so we assume the worst, RO and ACCESS")];
 
 const CALL: &[Arg] = &[
     Arg::string("function"),

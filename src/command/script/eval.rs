@@ -50,11 +50,13 @@ pub const COMMANDS: &[Spec] = &[
 ];
 
 const WRITES: &[KeySpec] = &[KeySpec::key_num(2, 0, 1, 1).flags(RW | ACCESS | UPDATE)];
-const WRITES_NOTED: &[KeySpec] = &[KeySpec::key_num(2, 0, 1, 1)
+/// Keys of which only the script knows what it does to them.
+pub const WRITES_NOTED: &[KeySpec] = &[KeySpec::key_num(2, 0, 1, 1)
     .flags(RW | ACCESS | UPDATE)
     .notes("We cannot tell how the keys will be used so we assume the worst, RW and UPDATE")];
 const READS: &[KeySpec] = &[KeySpec::key_num(2, 0, 1, 1).flags(RO | ACCESS)];
-const READS_NOTED: &[KeySpec] = &[KeySpec::key_num(2, 0, 1, 1)
+/// The same where it does not write.
+pub const READS_NOTED: &[KeySpec] = &[KeySpec::key_num(2, 0, 1, 1)
     .flags(RO | ACCESS)
     .notes("We cannot tell how the keys will be used so we assume the worst, RO and ACCESS")];
 
