@@ -46,8 +46,7 @@ const COARSE_STEPS: usize = 32;
 /// Bytes of blocks that were never written to and do not count: a new block of each shard's commonest size. They are
 /// resident only where the allocator gives memory out again that was used before; with sizes mixed and drifting it nearly
 /// always does, and hundreds of classes have a block that is being filled. (Measured at 256 MB of `maxmemory`: 10 MB in
-/// blocks beyond what was written to. Counting them takes 6 to 8 MB from what is resident at the end of a churn, and 1 % of
-/// the entries; the peak of a longer one stays, which is of freed pages on their way back.)
+/// blocks beyond what was written to. Counting them took 6 MB from the peak of resident memory, and 1 % of the entries.)
 const UNTOUCHED_BYTES: usize = BLOCK_BYTES;
 const NO_SLOT: u16 = u16::MAX;
 const NO_CLASS: u16 = u16::MAX;
