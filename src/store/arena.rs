@@ -43,11 +43,6 @@ const NEIGHBOURS: usize = 32;
 const COMMON_SHARE: usize = 64;
 /// Classes of sizes that are not common, for each doubling of the size.
 const COARSE_STEPS: usize = 32;
-/// Bytes of blocks that were never written to and do not count: a new block of each shard's commonest size. They are
-/// resident only where the allocator gives memory out again that was used before; with sizes mixed and drifting it nearly
-/// always does, and hundreds of classes have a block that is being filled. (Measured at 256 MB of `maxmemory`: 10 MB in
-/// blocks beyond what was written to. Counting them took 6 MB from the peak of resident memory, and 1 % of the entries.)
-const UNTOUCHED_BYTES: usize = BLOCK_BYTES;
 const NO_SLOT: u16 = u16::MAX;
 const NO_CLASS: u16 = u16::MAX;
 const NOT_PARTIAL: u32 = u32::MAX;
@@ -233,8 +228,6 @@ pub struct Arena {
     /// Block numbers whose memory was given back.
     vacant: Vec<u32>,
     classes: Classes,
-    /// Bytes of all blocks, whether ever written to or not.
-    held_bytes: usize,
     touched_bytes: usize,
     live_bytes: usize,
     live_count: usize,
@@ -248,12 +241,6 @@ impl Arena {
     /// Bytes of blocks that were ever written to, rounded to pages: what the arena keeps resident.
     pub fn touched_bytes(&self) -> usize {
         self.touched_bytes
-    }
-
-    /// Bytes that count against the budget: those that were written to, and of the others all beyond
-    /// `UNTOUCHED_BYTES`.
-    pub fn counted_bytes(&self) -> usize {
-        self.touched_bytes + (self.held_bytes - self.touched_bytes).saturating_sub(UNTOUCHED_BYTES)
     }
 
     /// Bytes of slots in use.
@@ -472,7 +459,6 @@ impl Arena {
             None => return Err(Full),
         };
         self.classes.get_mut(class).bytes += block_bytes;
-        self.held_bytes += block_bytes;
         self.enter_partial(number);
         Ok(number)
     }
@@ -484,7 +470,6 @@ impl Arena {
         let block = &mut self.blocks[number as usize];
         self.touched_bytes -= block.touched_bytes();
         self.classes.get_mut(block.class as usize).bytes -= block.data.capacity();
-        self.held_bytes -= block.data.capacity();
         block.data = Vec::new();
         block.bump = 0;
         block.free = NO_SLOT;
@@ -513,7 +498,7 @@ impl Arena {
     /// Recounts everything; for tests.
     #[cfg(test)]
     pub fn validate(&self, retired: Option<usize>) {
-        let (mut live, mut live_bytes, mut touched, mut held) = (0, 0, 0, 0);
+        let (mut live, mut live_bytes, mut touched) = (0, 0, 0);
         for (number, block) in self.blocks.iter().enumerate().filter(|(_, block)| block.is_held()) {
             let used = self.used_slots(number, 0).count();
             assert_eq!(used, block.live as usize);
@@ -523,9 +508,7 @@ impl Arena {
             live += used;
             live_bytes += used * block.slot_bytes as usize;
             touched += block.touched_bytes();
-            held += block.data.capacity();
         }
-        assert_eq!(held, self.held_bytes);
         assert_eq!((live, live_bytes, touched), (self.live_count, self.live_bytes, self.touched_bytes));
         for (number, class) in (0..CLASS_COUNT).filter_map(|number| Some((number, self.classes.get(number)?)))
         {

@@ -265,7 +265,7 @@ impl Index {
 
     /// Bytes that the index holds.
     pub fn bytes(&self) -> usize {
-        self.arena.counted_bytes()
+        self.arena.touched_bytes()
             + self.directory_bytes
             + self.tables.capacity() * size_of::<Table>()
             + self.directories.capacity() * size_of::<Directory>()

@@ -62,7 +62,7 @@ impl std::ops::Sub for Used {
 impl Db {
     /// Bytes that this database keeps resident, free slots included.
     pub fn used_bytes(&self) -> usize {
-        self.arena.counted_bytes() + self.overhead_bytes() + self.objects.bytes()
+        self.arena.touched_bytes() + self.overhead_bytes() + self.objects.bytes()
     }
 
     /// Bytes of index, queues, expiry and feeds: what is neither key nor value nor header.
