@@ -4,7 +4,7 @@
 //! to collect are a tenth of a short script's time.
 //!
 //! What a script does to its tables is undone. Room that it made in them cannot be seen from outside, and is looked
-//! through whenever they are emptied; so new tables are taken every [`RUNS_MAX`] runs.
+//! through whenever they are emptied; so new tables are taken every `RUNS_MAX` runs.
 
 use mlua::{Either, Error, IntoLua, Lua, LuaString, Table};
 

@@ -5,7 +5,7 @@
 //! [`BYTES_A_STEP`] bytes. Values outside their entries are shared, not copied, under the lock; a client that edits one
 //! before it was sent copies it. Neither walk nor feed counts as an access.
 //!
-//! A large collection is sent part by part ([`Growing`]), one part under each hold of the lock. If it changes before the
+//! A large collection is sent part by part (`Growing`), one part under each hold of the lock. If it changes before the
 //! last part was taken, the rest is left out: what is no longer one state of it is of no use, and the feed has its name.
 //!
 //! Records come out of an [`Export`] in the order in which they were taken in, and the other side lets the later ones
