@@ -260,14 +260,21 @@ fn unordered(frame: &Frame) -> (std::mem::Discriminant<Frame>, Vec<String>) {
     (std::mem::discriminant(frame), printed)
 }
 
-/// The reply with the shortest text of every double with a fraction.
+/// Digits of a whole number from which on Redis 7.0 writes a double with an exponent, and 7.4 in full.
+const EXPONENT_DIGITS: usize = 17;
+
+/// The reply with the shortest text of every double with a fraction, or of so many digits.
 fn shortest(frame: &Frame) -> Frame {
     let short = |text: &str| text.parse::<f64>().map_or_else(|_| text.to_owned(), |value| value.to_string());
     match frame {
         Frame::Array(items) => Frame::Array(items.iter().map(shortest).collect()),
         Frame::Double(text) => Frame::Double(short(text)),
-        Frame::Bulk(bytes) if bytes.contains(&b'.') => std::str::from_utf8(bytes)
-            .map_or_else(|_| frame.clone(), |text| Frame::Bulk(short(text).into_bytes())),
+        Frame::Bulk(bytes)
+            if bytes.contains(&b'.') || bytes.contains(&b'+') || bytes.len() >= EXPONENT_DIGITS =>
+        {
+            std::str::from_utf8(bytes)
+                .map_or_else(|_| frame.clone(), |text| Frame::Bulk(short(text).into_bytes()))
+        }
         other => other.clone(),
     }
 }
