@@ -1,7 +1,7 @@
 //! Moves away from this node: copy while clients go on, send what changed, hold the slots for the last of it, hand over.
 //!
 //! The slots are held only from when little is left to send, and for `HOLD_MS` at most until the target has all; if
-//! that is not enough they are served again and it is tried later, for longer. Once the hand-over was proposed they stay held until
+//! that is not enough they are served again and it is tried later. Once the hand-over was proposed they stay held until
 //! the table tells what became of it: nobody else can know whether this node still owns them.
 
 use std::collections::BTreeMap;
@@ -26,11 +26,8 @@ use crate::store::departure::{Departure, Export};
 const MESSAGE_BYTES: usize = 256 * 1024;
 /// Longest that a message of records waits for its answer.
 const ANSWER_MS: u64 = 10_000;
-/// Longest that slots are held before the hand-over is proposed, at first; twice as long after each attempt in vain.
+/// Longest that slots are held before the hand-over is proposed.
 const HOLD_MS: u64 = 200;
-/// The longest of all holds: so long as a large collection that is written all the time may take to be sent at last. The
-/// alternative is to lose it with the node that cannot get rid of it.
-const HOLD_LONG_MS: u64 = 3_200;
 /// Changed keys that may be left when the slots are held.
 const CHANGES_LEFT_MAX: usize = 256;
 /// Rounds of sending changes before the slots are held all the same, and attempts to hold them.
@@ -173,7 +170,6 @@ async fn send_and_hold(
 ) -> Result<(), String> {
     let node = sender.node;
     let mut why = "scripts were at work in the slots all the time".to_owned();
-    let mut hold_ms = HOLD_MS;
     for _ in 0..HOLDS_MAX {
         sender.send_all(departure).await?;
         // A script that is inside goes on to its end, and who is not in its way is served meanwhile.
@@ -187,16 +183,15 @@ async fn send_and_hold(
             node.ground().resume(set);
             continue;
         }
-        match timeout(Duration::from_millis(hold_ms), sender.send_last(departure)).await {
+        match timeout(Duration::from_millis(HOLD_MS), sender.send_last(departure)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => why = error,
-            Err(_) => why = format!("the target did not have all after {hold_ms} ms"),
+            Err(_) => why = format!("the target did not have all after {HOLD_MS} ms"),
         }
         node.ground().resume(set);
         if sender.is_broken {
             return Err(why);
         }
-        hold_ms = (2 * hold_ms).min(HOLD_LONG_MS);
         sleep(Duration::from_millis(RETRY_MS)).await;
     }
     Err(why)

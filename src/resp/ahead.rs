@@ -1,6 +1,6 @@
 //! A look ahead over requests that have come but are not scanned yet: where their first arguments are, which is the key
-//! of most commands, and one other, which may name what is looked for under the key. A hint for the cache and nothing else: the scanner decides what a request is, and what is odd here
-//! simply ends the look.
+//! of most commands, and one other, which may name what is looked for under the key. A hint for the cache and nothing
+//! else: the scanner decides what a request is, and what is odd here simply ends the look.
 
 /// Calls `visit` with the first argument of each of the next requests in `buf`, at most `max`, and the argument at
 /// position `other`, which is empty where there is none; requests without arguments are passed over. Gives the bytes

@@ -89,11 +89,6 @@ pub fn root(lua: &Lua) -> Option<Root> {
     lua.app_data_ref::<Root>().map(|root| root.clone())
 }
 
-/// Undoes what scripts have set in the table that [`open`] made.
-pub fn reset(lua: &Lua) {
-    root(lua).iter().for_each(Root::reset);
-}
-
 fn library(lua: &Lua, settings: Shared, next: Function) -> Result<Table> {
     let table = lua.create_table()?;
     let with = |name: &str, run: fn(&Args<'_>, &Cell<Settings>) -> Result<MultiValue>| {

@@ -1,4 +1,5 @@
-//! `scripts`: server CPU time per EVAL of short scripts and FCALL of a short function, beside redis-server; the load is that of `types`.
+//! `scripts`: server CPU time per EVAL of short scripts and FCALL of a short function, beside redis-server; the load is
+//! that of `types`.
 
 use std::io;
 

@@ -56,7 +56,7 @@ fn assert_results(rows: &[(&str, &str)]) {
     let mut wrong = Vec::new();
     for (expression, expected) in rows {
         let script = format!("{} return show({expression})", SHOW.replace('\n', " "));
-        super::cjson::reset(&lua);
+        super::cjson::root(&lua).expect("it was opened").reset();
         let found = match lua.load(script).set_name("=user_script").eval::<String>() {
             Ok(text) => text,
             Err(error) => format!("!{}", text_of(&error)),
@@ -74,7 +74,7 @@ fn settings_last_until_they_are_reset() {
     let depth = || lua.load("return cjson.encode_max_depth()").eval::<i64>().unwrap();
     lua.load("cjson.encode_max_depth(7) cjson.new().encode_max_depth(9)").exec().unwrap();
     assert_eq!(depth(), 7);
-    super::cjson::reset(&lua);
+    super::cjson::root(&lua).expect("it was opened").reset();
     assert_eq!(depth(), 1000);
 }
 
