@@ -2,7 +2,7 @@
 //! 2.1.0).
 //!
 //! Settings belong to a library table: the one that every script finds, or one that a script made with `new`. Redis
-//! keeps what a script sets in the former for the scripts that follow; [`reset`] is for an engine that does not.
+//! keeps what a script sets in the former for the scripts that follow; the engine undoes it ([`Root::reset`]).
 
 pub mod read;
 mod write;
