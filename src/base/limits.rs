@@ -48,6 +48,14 @@ pub const TURN_REQUESTS: usize = 256;
 pub const TURN_READS: usize = 8;
 /// Writes that a connection may make at once before others on its worker have their turn.
 pub const TURN_WRITES: usize = 8;
+/// Bytes of requests of a worker's connections that wait until others are read, too.
+pub const GATHER_BYTES: usize = 32 * 1024;
+/// Longest input that waits so; what is longer is a pipeline, or too long for its memory to matter.
+pub const GATHER_REQUEST_MAX_BYTES: usize = 512;
+/// Requests that must have met for the next ones to wait for each other.
+pub const GATHER_MIN: usize = 3;
+/// Reads after which it is tried again whether requests meet.
+pub const GATHER_ALONE_READS: u32 = 31;
 /// Unexecuted input that is taken in from a client that does not read its replies.
 pub const INPUT_BACKLOG_BYTES: usize = 16 * 1024 * 1024;
 /// Pieces of output that one vectored write carries at most.

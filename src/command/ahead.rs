@@ -25,6 +25,8 @@ pub struct Ahead {
     aims: Vec<Aim>,
     next: usize,
     depth: Depth,
+    /// The requests last glimpsed, of other connections, the last one first, each with its database.
+    glimpsed: [Option<(usize, Aim)>; 2],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +69,42 @@ impl Ahead {
         });
         keyspace.expect(db, aims, *depth);
         end.max(1)
+    }
+
+    /// Looks at a request that will be executed later, and on at those glimpsed before. Nothing is kept of its hash: many
+    /// may lie between.
+    #[inline]
+    pub fn glimpse(&mut self, keyspace: &Keyspace, db: usize, input: &[u8]) {
+        let mut aim = None;
+        first_arguments(input, 1, MEMBER_AT, |argument, _| {
+            let Key { shard, hashed, .. } = keyspace.layout().key(argument);
+            aim = Some((db, Aim::new(shard, hashed, 0)));
+        });
+        self.step(keyspace, aim);
+    }
+
+    /// Looks on at what was glimpsed, if there is more to look at.
+    #[inline]
+    pub fn glimpse_on(&mut self, keyspace: &Keyspace) {
+        if self.glimpsed.iter().any(Option::is_some) {
+            self.step(keyspace, None);
+        }
+    }
+
+    /// Each step brings the line that the next one starts from; meanwhile another connection is read.
+    #[inline]
+    fn step(&mut self, keyspace: &Keyspace, aim: Option<(usize, Aim)>) {
+        let [last, before] = self.glimpsed;
+        self.glimpsed = [aim, last];
+        if let Some((db, aim)) = aim {
+            keyspace.expect_way(db, aim);
+        }
+        if let Some((db, aim)) = last {
+            keyspace.expect_index(db, aim);
+        }
+        if let Some((db, aim)) = before {
+            keyspace.expect_entry(db, aim);
+        }
     }
 
     /// The key's slot, if it is one of those that were looked at ahead.

@@ -1,7 +1,8 @@
 //! A connection: the task that reads requests, has them executed, and writes their replies.
 //!
 //! This is the hot path. A turn reads once, executes every complete request in place and writes once; it allocates
-//! nothing and reads the clock once. The connection owns an input buffer only while a request is unfinished, and a
+//! nothing and reads the clock once. Where many connections have a short request each, all are read first, and executed
+//! in their next turns ([`gather`]). The connection owns an input buffer only while a request is unfinished, and a
 //! reply writer only while the socket does not take more; otherwise it works with those of its [`Desk`].
 //!
 //! Bounds: a turn ends after [`TURN_REQUESTS`] requests, [`TURN_READS`] reads or [`TURN_WRITES`] writes, so that one
@@ -10,6 +11,8 @@
 //! reads therefore costs those two bounds and one reply. `client-query-buffer-limit` bounds an unfinished request.
 
 mod apart;
+mod gather;
+mod input;
 mod waiting;
 
 use std::future::Future;
@@ -26,14 +29,13 @@ use tokio::time::{Sleep, sleep};
 use tracing::{debug, info};
 
 use crate::base::limits::{
-    CLUSTER_HOLD_RETRY_MS, INPUT_BACKLOG_BYTES, READ_BYTES, READ_MIN_BYTES, READ_OWN_BYTES, TURN_READS,
-    TURN_REQUESTS, TURN_WRITES, WRITE_SLICES,
+    CLUSTER_HOLD_RETRY_MS, INPUT_BACKLOG_BYTES, TURN_READS, TURN_REQUESTS, TURN_WRITES, WRITE_SLICES,
 };
 use crate::cluster::table::Side;
 use crate::command::context::WorkerLocal;
 use crate::command::execute::{Progress, execute, must_wait};
 use crate::command::session::{self, Closing, Session};
-use crate::hub::clients::{Client, flag, signal};
+use crate::hub::clients::{flag, signal};
 use crate::resp::args::Args;
 use crate::resp::reply::{Proto, Reply};
 use crate::resp::request::{Limits, Scan, Scanner};
@@ -41,6 +43,10 @@ use crate::server::gateway::{Means, Passage};
 use crate::server::listener::Entrance;
 use crate::server::stream::Stream;
 use crate::server::worker::{Desk, Tenure};
+pub use gather::Gathering;
+
+use gather::Gathered;
+use input::note_read;
 use waiting::Waiting;
 
 /// The task that serves one client; completes when the connection is to be closed.
@@ -51,6 +57,8 @@ pub struct Connection {
     /// Input behind the `consumed` bytes that requests have used up; empty where there is none.
     input: Vec<u8>,
     consumed: usize,
+    /// Input that waits until the worker's other connections have read.
+    gathered: Option<Gathered>,
     /// If not 0, the input is the beginning of a request of which at least so many bytes are missing.
     wanted_bytes: usize,
     /// Replies that the socket has not taken yet.
@@ -126,6 +134,11 @@ impl Future for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.abandon_wait();
+        if self.gathered.take().is_some()
+            && let Ok(mut desk) = self.tenure.post.desk.try_borrow_mut()
+        {
+            desk.gathering.leave();
+        }
         let post = &self.tenure.post;
         post.leave(Arc::clone(&self.tenure.client), mem::take(&mut self.session.subscriptions));
         session::end(&post.hub, &mut self.session);
@@ -145,6 +158,7 @@ impl Connection {
             scanner: Scanner::new(),
             input: Vec::new(),
             consumed: 0,
+            gathered: None,
             wanted_bytes: 0,
             unsent: None,
             protocol: Proto::Resp2,
@@ -177,6 +191,9 @@ impl Connection {
         }
         if self.unsent.is_some() {
             self.send(cx, desk);
+        }
+        if self.gathered.is_some() {
+            return self.execute_gathered(cx, desk, turn);
         }
         match (self.phase, &self.unsent) {
             (Phase::Dead, _) => return Next::End,
@@ -307,13 +324,16 @@ impl Connection {
             return Next::Yield;
         }
         turn.reads -= 1;
-        let Desk { worker, input, output } = desk;
+        let Desk { worker, input, gathering, output } = desk;
         let length = match self.stream.poll_read(cx, input) {
             Poll::Pending => return self.idle(),
             Poll::Ready(Ok(length)) if length > 0 => length,
             Poll::Ready(end) => return self.ended(end),
         };
         note_read(worker, &self.tenure.client, length);
+        if self.gather(&input[..length], gathering, worker) {
+            return Next::Yield;
+        }
         let used = self.execute(&input[..length], worker, output, turn);
         if used < length {
             self.keep(&input[used..length]);
@@ -353,67 +373,6 @@ impl Connection {
                 debug!("reading from {}: {error}", self.tenure.client.peer);
                 Next::End
             }
-        }
-    }
-
-    /// Keeps input that no request has used up yet; the connection had none before.
-    fn keep(&mut self, rest: &[u8]) {
-        self.input.reserve_exact(rest.len() + self.wanted_bytes.clamp(READ_OWN_BYTES, READ_BYTES));
-        self.input.extend_from_slice(rest);
-    }
-
-    /// Reads more into the connection's own buffer, as long as it holds fewer than `most` bytes.
-    fn take_in(&mut self, cx: &mut Context<'_>, desk: &mut Desk, turn: &mut Turn, most: usize) -> Next {
-        if self.ended || self.input.len() - self.consumed >= most {
-            return Next::Wait;
-        }
-        if turn.reads == 0 {
-            return Next::Yield;
-        }
-        turn.reads -= 1;
-        self.make_room();
-        match self.stream.poll_read_append(cx, &mut self.input) {
-            Poll::Pending => self.idle(),
-            Poll::Ready(Ok(length)) if length > 0 => {
-                note_read(&desk.worker, &self.tenure.client, length);
-                self.wanted_bytes = self.wanted_bytes.saturating_sub(length);
-                self.note_input();
-                self.check_input(desk)
-            }
-            Poll::Ready(end) => self.ended(end),
-        }
-    }
-
-    /// Ends a connection that has sent more than it may without a whole request in it being executed.
-    fn check_input(&self, desk: &mut Desk) -> Next {
-        if !is_over(self.input.len() - self.consumed, desk.worker.state.config().client_query_buffer_limit) {
-            return Next::Again;
-        }
-        info!("closing {}: its request exceeds client-query-buffer-limit", self.tenure.client.peer);
-        desk.worker.state.stats.query_limit_closed.add(1);
-        Next::End
-    }
-
-    /// Makes sure that there is room to read into: drops what is used up if that is the larger part (so that every
-    /// byte is moved once on average), and grows by what is missing, but never to more than about twice what has come:
-    /// an announced length alone reserves no memory.
-    fn make_room(&mut self) {
-        if self.consumed > self.input.len() / 2 {
-            self.input.drain(..self.consumed);
-            self.consumed = 0;
-            if self.input.capacity() / 8 > self.input.len() + READ_BYTES {
-                self.input.shrink_to(self.input.len() + READ_BYTES);
-            }
-        }
-        let length = self.input.len();
-        let spare = self.input.capacity() - length;
-        if spare < READ_MIN_BYTES && spare < self.wanted_bytes.max(1) {
-            let step = if self.wanted_bytes > READ_OWN_BYTES {
-                self.wanted_bytes.min(length.max(READ_BYTES))
-            } else {
-                READ_OWN_BYTES.max(length / 2)
-            };
-            self.input.reserve_exact(step);
         }
     }
 
@@ -593,12 +552,6 @@ impl Connection {
         }
     }
 
-    fn note_input(&self) {
-        let client = &self.tenure.client;
-        client.query_bytes.store(self.input.len() - self.consumed, Ordering::Relaxed);
-        client.query_free_bytes.store(self.input.capacity() - self.input.len(), Ordering::Relaxed);
-    }
-
     /// Writes as much as the socket takes of the unsent replies, or, where there are none, of those on the desk.
     fn send(&mut self, cx: &mut Context<'_>, desk: &mut Desk) {
         let Desk { worker, output, .. } = desk;
@@ -676,12 +629,6 @@ fn write(stream: &mut Stream, cx: &mut Context<'_>, reply: &mut Reply) -> Poll<i
     }
     cx.waker().wake_by_ref();
     Poll::Pending
-}
-
-fn note_read(worker: &WorkerLocal, client: &Client, length: usize) {
-    client.net_input_bytes.add(length as u64);
-    worker.state.stats.reads_processed.add(1);
-    worker.state.stats.net_input_bytes.add(length as u64);
 }
 
 /// Whether a bound, of which 0 means none, is exceeded.

@@ -30,7 +30,7 @@ use crate::hub::clients::{Client, flag};
 use crate::hub::rates::Flow;
 use crate::resp::reply::Reply;
 use crate::server::bus;
-use crate::server::connection::Connection;
+use crate::server::connection::{Connection, Gathering};
 use crate::server::gateway::Pool;
 use crate::server::listener::Handoff;
 use crate::server::stream::Stream;
@@ -58,6 +58,8 @@ pub struct Desk {
     pub worker: WorkerLocal,
     /// Where input is read to, as long as a connection has no unfinished request.
     pub input: Box<[u8]>,
+    /// Where requests wait for those of other connections.
+    pub gathering: Gathering,
     /// Where replies are written to, as long as a connection has no unsent ones.
     pub output: Reply,
 }
@@ -89,6 +91,7 @@ async fn serve(plan: Plan) {
     let desk = Desk {
         worker: WorkerLocal::new(Arc::clone(&hub), index),
         input: vec![0; READ_BYTES].into_boxed_slice(),
+        gathering: Gathering::default(),
         output: Reply::default(),
     };
     let (pool, desk) = (Pool::new(&hub), RefCell::new(desk));

@@ -147,6 +147,12 @@ impl Db {
         Some(handle)
     }
 
+    /// Brings what leads to the key's part of the index into the cache.
+    #[inline]
+    pub(super) fn prefetch_way(&self, hashed: Hashed) {
+        self.index.prefetch_table(hashed);
+    }
+
     /// Brings the first bytes of an entry into the cache.
     #[inline]
     pub(super) fn prefetch_slot(&self, handle: Handle, bytes: usize) {

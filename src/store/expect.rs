@@ -92,6 +92,30 @@ impl Keyspace {
         }
     }
 
+    /// Brings what leads to the part of the index that one command will look at into the cache.
+    #[inline]
+    pub fn expect_way(&self, db: usize, mut aim: Aim) {
+        self.glance(db, std::slice::from_mut(&mut aim), |db, aim, _| {
+            db.prefetch_way(aim.hashed);
+            true
+        });
+    }
+
+    /// Brings the part of the index that one command will look at into the cache.
+    #[inline]
+    pub fn expect_index(&self, db: usize, mut aim: Aim) {
+        self.glance(db, std::slice::from_mut(&mut aim), |db, aim, _| {
+            db.prefetch_index(aim.hashed);
+            true
+        });
+    }
+
+    /// Brings the entry there, once its part of the index has come.
+    #[inline]
+    pub fn expect_entry(&self, db: usize, mut aim: Aim) {
+        self.glance(db, std::slice::from_mut(&mut aim), |db, aim, _| db.prefetch_entry(aim.hashed).is_some());
+    }
+
     /// Looks at a database for each aim in turn without changing it, where nobody holds the shard's lock; whether any of
     /// the looks said so. `look` is given the aim before, if it is in the same shard.
     #[inline]

@@ -317,6 +317,14 @@ impl Index {
         Some((Place { branch, at: at as u32 }, handle))
     }
 
+    /// Brings the first line that [`Index::prefetch`] itself will look at into the cache.
+    #[inline]
+    pub(super) fn prefetch_table(&self, key: Hashed) {
+        if let Some(table) = self.tables.get(key.slot as usize) {
+            prefetch::bring_start(table);
+        }
+    }
+
     /// Brings what [`Index::find`] will look at into the cache.
     #[inline]
     pub fn prefetch(&self, key: Hashed) {
