@@ -61,7 +61,7 @@ pub struct Export {
 struct Growing {
     key: Box<[u8]>,
     /// Where the next part begins; nothing if there was none yet.
-    from: Option<u64>,
+    from: Option<rdb::Start>,
 }
 
 #[derive(Debug)]
@@ -232,7 +232,13 @@ impl Db {
 
     /// Takes in the next part of a large collection; says where to go on, or nothing after the last part. Whatever else
     /// the key is by now is taken in whole.
-    fn export_part(&self, key: &Key<'_>, from: Option<u64>, now_ms: u64, out: &mut Export) -> Option<u64> {
+    fn export_part(
+        &self,
+        key: &Key<'_>,
+        from: Option<rdb::Start>,
+        now_ms: u64,
+        out: &mut Export,
+    ) -> Option<rdb::Start> {
         let found = self.find_keeping(key, now_ms);
         let bytes = found.map(|found| self.arena.slot(found.handle));
         let value = bytes.and_then(|bytes| Some((traits(bytes, now_ms)?, &self.object_of(bytes)?.value)));
@@ -241,7 +247,7 @@ impl Db {
             return None;
         };
         let mut part = Vec::new();
-        let next = rdb::encode_part(value, from.unwrap_or_default(), &mut part);
+        let next = rdb::encode_part(value, from, &mut part);
         let body = Body::PartOf { is_first: from.is_none(), is_last: next.is_none() };
         let (traits, key_bytes) = (Traits { body, ..traits }, key.bytes.into());
         let shared = Shared { traits, slot: key.slot, key: key_bytes, value: part.into(), sent: 0 };

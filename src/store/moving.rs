@@ -21,7 +21,7 @@ use super::value::listpack::Element;
 use super::value::set::Set;
 use super::value::sorted::{AddOptions, SortedSet};
 use super::value::stream::{NewId, Stream, StreamId};
-use super::value::{Thresholds, ValueRef, ValueType};
+use super::value::{Thresholds, ValueRef, ValueType, rdb};
 use super::walk::Step;
 use crate::base::rng::Rng;
 use crate::base::slot::{Slot, slot_of};
@@ -95,8 +95,10 @@ fn content(value: ValueRef<'_>) -> Vec<u8> {
         ValueRef::Hash(hash) => hash.for_each_field(|field, value, due_ms| {
             parts.push([field.to_vec(), value.to_vec(), due_ms.unwrap_or(0).to_le_bytes().to_vec()].concat());
         }),
-        ValueRef::Stream(stream) => {
-            parts.extend(stream.log().nodes().map(|(_, node)| node.as_pack().bytes().to_vec()));
+        ValueRef::Stream(_) => {
+            let mut dump = Vec::new();
+            rdb::encode(value, rdb::Dialect::Own, &mut dump);
+            return dump;
         }
     }
     parts.sort();

@@ -16,6 +16,7 @@ use super::value::hash::{FieldDue, Hash};
 use super::value::list::{End, List};
 use super::value::set::Set;
 use super::value::sorted::{AddOptions, SortedSet};
+use super::value::stream::{Group, Log, Nack, NewId, Stream, StreamId};
 use super::value::{Thresholds, Typed, Value};
 
 /// Members of a large collection.
@@ -45,7 +46,32 @@ fn large() -> Vec<(Vec<u8>, Value)> {
         (name("set"), set.wrap()),
         (name("sorted"), sorted.wrap()),
         (name("hash"), hash.wrap()),
+        (name("stream"), Box::new(stream()).wrap()),
     ]
+}
+
+fn add_entry(stream: &mut Stream, ms: u64) {
+    let id = NewId::Exactly(StreamId::new(ms, 1));
+    let pairs = [(&b"field"[..], &b"value"[..])].into_iter();
+    stream.log_mut().add(id, pairs, &Thresholds::default()).expect("behind the last");
+}
+
+/// Entries, some of them deleted, and a group to whose two consumers all are delivered.
+fn stream() -> Stream {
+    let mut stream = Stream::new();
+    let mut group = Group::new(StreamId::new(MEMBERS, 1), Some(MEMBERS));
+    let consumers = ["one", "two"].map(|name| group.create_consumer(name.as_bytes(), START_MS).expect("new"));
+    for ms in 1..=MEMBERS {
+        add_entry(&mut stream, ms);
+        let nack =
+            Nack { delivery_ms: START_MS + ms, deliveries: ms % 7, consumer: consumers[ms as usize % 2] };
+        group.assign(StreamId::new(ms, 1), nack);
+    }
+    (1..MEMBERS).step_by(5).for_each(|ms| assert!(stream.log_mut().delete(StreamId::new(ms, 1))));
+    assert!(
+        stream.add_group(b"readers", group) && stream.add_group(b"late", Group::new(StreamId::MIN, None))
+    );
+    stream
 }
 
 /// A keyspace with them, and a few small entries beside them.
@@ -72,6 +98,18 @@ fn add_member(keyspace: &Keyspace, member: &[u8]) {
         Edited::yes(())
     });
     added.expect("a sorted set");
+}
+
+fn edit_stream(keyspace: &Keyspace, edit: impl FnOnce(&mut Stream)) {
+    let name = name("stream");
+    let key = keyspace.layout().key(&name);
+    let mut shard = keyspace.lock(key.shard);
+    let found = shard.db(0).find(&key, START_MS);
+    let edited = shard.db(0).edit_value(&key, found, START_MS, |stream: &mut Box<Stream>| {
+        edit(stream);
+        Edited::yes(())
+    });
+    edited.expect("a stream");
 }
 
 /// Takes steps of a walk until `until` says so; false if the walk was over before.
@@ -116,7 +154,7 @@ fn they_go_in_small_records_and_arrive_whole() {
     }
     assert!(longest <= RECORD_BYTES, "{longest} bytes");
     assert!(records > 30, "{records} records");
-    assert_eq!(arrival.entries(), 304);
+    assert_eq!(arrival.entries(), 305);
     assert!(entries(&source, &moving_slots()) == entries(&target, &moving_slots()));
     departure.end(&source);
 }
@@ -124,7 +162,7 @@ fn they_go_in_small_records_and_arrive_whole() {
 #[test]
 fn one_that_changes_on_its_way_arrives_as_it_is_at_last() {
     // Each of these happens in the middle of the parts, and once all parts are sent.
-    let changes: [fn(&Keyspace); 5] = [
+    let changes: [fn(&Keyspace); 7] = [
         |source| add_member(source, b"late"),
         |source| remove(source, &name("sorted"), START_MS),
         |source| set(source, &name("set"), b"a string by now", Due::Never, START_MS),
@@ -133,9 +171,19 @@ fn one_that_changes_on_its_way_arrives_as_it_is_at_last() {
             flush(source);
             add_member(source, b"alone");
         },
+        |source| edit_stream(source, |stream| add_entry(stream, MEMBERS + 1)),
+        |source| {
+            edit_stream(source, |stream| {
+                let acknowledge = |_: &Log, group: &mut Group| {
+                    (1..MEMBERS).step_by(2).for_each(|ms| assert!(group.acknowledge(StreamId::new(ms, 1))));
+                };
+                stream.edit_group(b"readers", acknowledge).expect("a group");
+                assert!(stream.remove_group(b"late"));
+            });
+        },
     ];
     for (number, change) in changes.iter().enumerate() {
-        for at_step in [1, 2, 5, 9, 20, 40, u64::MAX] {
+        for at_step in [1, 2, 5, 9, 20, 40, 80, u64::MAX] {
             let (source, target) = (source(), keyspace(0, Policy::AllkeysLru, 2));
             let mut departure = Departure::begin(&source, &moving_slots()).expect("no feed is open");
             let mut arrival = Arrival::begin(&target, &moving_slots()).expect("the slots are empty");

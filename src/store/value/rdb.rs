@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! write    the forms that Redis 7.0 loads, or those of our own nodes       read    every form that Redis ever wrote
-//! parts    large collections, part by part
+//! parts    large collections, part by part                                 stream_parts  streams in this way
 //! lzf      compressed strings     ziplist  the packed forms before listpacks     streams  streams and their groups
 //! ```
 //! Bytes to be read may come from anybody: every length and every packed form is checked, nothing panics, no length
@@ -12,11 +12,12 @@
 mod lzf;
 mod parts;
 mod read;
+mod stream_parts;
 mod streams;
 mod write;
 mod ziplist;
 
-pub use parts::{encode_part, has_parts, join};
+pub use parts::{Start, encode_part, has_parts, join};
 pub use read::{INFLATED_MAX_BYTES, Malformed, decode, take_text};
 pub use write::{encode, text as put_text};
 
@@ -73,6 +74,9 @@ mod kind {
     pub const HASH_METADATA: u8 = 24;
     /// A listpack of fields, values and due times.
     pub const HASH_LISTPACK_EX: u8 = 25;
+    /// Groups of a stream, or a part of them: among our own nodes alone, and no value by itself. Beyond the types of
+    /// Redis and before the marks of its files.
+    pub const STREAM_GROUPS: u8 = 200;
 }
 
 /// Marks of a length's first byte.

@@ -85,6 +85,11 @@ impl Stream {
         &self.log
     }
 
+    /// Its entries alone.
+    pub fn into_log(self) -> Log {
+        self.log
+    }
+
     /// Its entries, to be changed.
     pub fn log_mut(&mut self) -> &mut Log {
         &mut self.log
@@ -124,6 +129,16 @@ impl Stream {
         true
     }
 
+    /// Adds a group behind all others; false if its name is not the greatest.
+    pub fn push_group(&mut self, name: &[u8], group: Group) -> bool {
+        self.position(name) == Err(self.groups.len()) && self.add_group(name, group)
+    }
+
+    /// The group at a place in the order of their names.
+    pub fn group_at(&self, at: usize) -> Option<(&[u8], &Group)> {
+        self.groups.get(at).map(|(name, group)| (&**name, &**group))
+    }
+
     /// Removes a group with all that is pending in it; false if there is none.
     pub fn remove_group(&mut self, name: &[u8]) -> bool {
         let Ok(at) = self.position(name) else {
@@ -140,6 +155,15 @@ impl Stream {
     /// Hands the entries and a group that may be changed to `edit`; none without such a group.
     pub fn edit_group<R>(&mut self, name: &[u8], edit: impl FnOnce(&Log, &mut Group) -> R) -> Option<R> {
         let at = self.position(name).ok()?;
+        self.edit_group_at(at, edit)
+    }
+
+    /// The same for the group with the greatest name; none without groups.
+    pub fn edit_last_group<R>(&mut self, edit: impl FnOnce(&Log, &mut Group) -> R) -> Option<R> {
+        self.edit_group_at(self.groups.len().checked_sub(1)?, edit)
+    }
+
+    fn edit_group_at<R>(&mut self, at: usize, edit: impl FnOnce(&Log, &mut Group) -> R) -> Option<R> {
         let (_, group) = self.groups.get_mut(at)?;
         let before_bytes = group.heap_bytes();
         let result = edit(&self.log, group);
@@ -180,8 +204,9 @@ impl Stream {
         radix_nodes(keys) * total / looked_at
     }
 
+    /// Recounts everything; for tests.
     #[cfg(test)]
-    fn validate(&self) {
+    pub fn validate(&self) {
         self.log.validate();
         self.groups.iter().for_each(|(_, group)| group.validate());
         assert!(self.groups.is_sorted_by(|a, b| a.0 < b.0));

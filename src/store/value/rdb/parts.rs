@@ -1,9 +1,11 @@
 //! A large collection in parts, for the way to another node: each part is the body of a small collection of the same
-//! type, so that it is written under a lock that others wait for, and is checked, in a moment.
+//! type, so that it is written under a lock that others wait for, and is checked, in a moment. Groups of a stream have a
+//! form of their own ([`super::stream_parts`]).
 //!
 //! The parts of a collection that does not change hold each of its elements once; of one that changes in between they
-//! are good for nothing. Streams have no parts: their nodes are copied as they are.
+//! are good for nothing.
 
+use super::stream_parts::{self, Bounds};
 use super::write::{element, length, text};
 use super::{container, decode, kind};
 use crate::store::value::hash::{FieldDue, HashRef};
@@ -17,16 +19,35 @@ const PART_BYTES: usize = 64 * 1024;
 /// Elements of one part, about.
 const PART_ELEMENTS: usize = 1_000;
 
+/// Where a part begins; of use while the value stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A number of elements or packs that came before, or where a walk over a table stands.
+    Element(u64),
+    /// A place in a stream.
+    Stream(stream_parts::Start),
+}
+
 /// Whether a value goes in parts.
 pub fn has_parts(value: &Value) -> bool {
-    let is_able = !matches!(value, Value::Str(_) | Value::Stream(_)) && value.packed().is_none();
+    let is_able = !matches!(value, Value::Str(_)) && value.packed().is_none();
     is_able && value.heap_bytes() > LARGE_BYTES
 }
 
-/// Appends the part that begins at `from` (0 at first) as a type byte and a body; says where the next begins, nothing
-/// after the last. Only for values that have parts. The last part may have no elements, and no bytes, where they are
-/// walked in the order of their hashes.
-pub fn encode_part(value: &Value, from: u64, out: &mut Vec<u8>) -> Option<u64> {
+/// Appends the part that begins at `from` (nothing for the first) as a type byte and a body; says where the next begins,
+/// nothing after the last. Only for values that have parts. The last part may have no elements, and no bytes, where
+/// they are walked in the order of their hashes.
+pub fn encode_part(value: &Value, from: Option<Start>, out: &mut Vec<u8>) -> Option<Start> {
+    if let Value::Stream(stream) = value {
+        let from = if let Some(Start::Stream(from)) = from { from } else { stream_parts::Start::default() };
+        let bounds = Bounds { bytes: PART_BYTES, elements: PART_ELEMENTS };
+        return stream_parts::encode(stream, from, bounds, out).map(Start::Stream);
+    }
+    let from = if let Some(Start::Element(from)) = from { from } else { 0 };
+    encode_elements(value, from, out).map(Start::Element)
+}
+
+fn encode_elements(value: &Value, from: u64, out: &mut Vec<u8>) -> Option<u64> {
     let mut body = Vec::new();
     let (kind, count, next) = match value.as_ref() {
         ValueRef::List(list) => {
@@ -123,6 +144,9 @@ pub fn join(whole: &mut Value, part: &[u8], thresholds: &Thresholds) -> bool {
     if part.is_empty() {
         return true;
     }
+    if let Value::Stream(whole) = whole {
+        return stream_parts::join(whole, part).is_ok();
+    }
     let Ok(part) = decode(part, thresholds) else { return false };
     match (whole, part) {
         (Value::List(whole), Value::List(part)) => whole.append(part),
@@ -206,7 +230,7 @@ mod tests {
     fn parts_are_small_and_come_to_the_whole() {
         for (name, value) in large() {
             assert!(has_parts(&value), "{name}");
-            let (mut at, mut parts, mut whole) = (0, 0, None);
+            let (mut at, mut parts, mut whole) = (None, 0, None);
             loop {
                 let mut bytes = Vec::new();
                 let next = encode_part(&value, at, &mut bytes);
@@ -216,9 +240,9 @@ mod tests {
                     Some(whole) => assert!(join(whole, &bytes, &Thresholds::default()), "{name}"),
                 }
                 parts += 1;
-                match next {
-                    Some(next) => at = next,
-                    None => break,
+                at = next;
+                if at.is_none() {
+                    break;
                 }
             }
             let whole = whole.expect("a part");
@@ -235,7 +259,7 @@ mod tests {
         let values = large();
         let mut list = values[0].1.clone();
         let mut set = Vec::new();
-        encode_part(&values[1].1, 0, &mut set);
+        encode_part(&values[1].1, None, &mut set);
         for part in [&set[..], b"\xFFgarbage"] {
             assert!(!join(&mut list, part, &Thresholds::default()));
         }

@@ -31,7 +31,7 @@ pub struct Malformed;
 /// # Errors
 /// They are none, or an empty collection.
 pub fn decode(bytes: &[u8], thresholds: &Thresholds) -> Result<Value, Malformed> {
-    let mut reader = Reader { rest: bytes, inflated_left: INFLATED_MAX_BYTES };
+    let mut reader = Reader::new(bytes);
     let kind = reader.byte()?;
     let value = match kind {
         kind::STRING => Value::Str(reader.string()?.into_owned().into()),
@@ -53,7 +53,7 @@ pub fn decode(bytes: &[u8], thresholds: &Thresholds) -> Result<Value, Malformed>
         }
         _ => return Err(Malformed),
     };
-    if reader.rest.is_empty() { Ok(value) } else { Err(Malformed) }
+    if reader.is_empty() { Ok(value) } else { Err(Malformed) }
 }
 
 /// Takes one string off the front of `bytes`, in any of its forms.
@@ -61,7 +61,7 @@ pub fn decode(bytes: &[u8], thresholds: &Thresholds) -> Result<Value, Malformed>
 /// # Errors
 /// There is none.
 pub fn take_text(bytes: &mut &[u8]) -> Result<Vec<u8>, Malformed> {
-    let mut reader = Reader { rest: bytes, inflated_left: INFLATED_MAX_BYTES };
+    let mut reader = Reader::new(bytes);
     let text = reader.string()?.into_owned();
     *bytes = reader.rest;
     Ok(text)
@@ -82,6 +82,15 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, inflated_left: INFLATED_MAX_BYTES }
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(Malformed)?;
         self.rest = rest;
@@ -92,7 +101,7 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().map_err(|_| Malformed)
     }
 
-    fn byte(&mut self) -> Result<u8, Malformed> {
+    pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
         let [byte] = self.array()?;
         Ok(byte)
     }

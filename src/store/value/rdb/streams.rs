@@ -9,9 +9,9 @@ use crate::store::value::listpack::{Pack, PackBuf};
 use crate::store::value::stream::{Group, LoadedConsumer, Log, Marks, Stream, StreamId};
 
 /// Bytes of an identifier.
-const ID_BYTES: usize = 16;
+pub(super) const ID_BYTES: usize = 16;
 /// What stands for a number that is not known, or a time that never was.
-const NONE: u64 = u64::MAX;
+pub(super) const NONE: u64 = u64::MAX;
 
 /// Appends a stream's type byte and body.
 pub(super) fn encode(stream: &Stream, dialect: Dialect, out: &mut Vec<u8>) {
@@ -23,12 +23,7 @@ pub(super) fn encode(stream: &Stream, dialect: Dialect, out: &mut Vec<u8>) {
         text(out, &id_bytes(master));
         text(out, node.as_pack().bytes());
     }
-    length(out, log.length());
-    for id in [marks.last_id, marks.first_id, marks.max_deleted_id] {
-        length(out, id.ms);
-        length(out, id.seq);
-    }
-    length(out, marks.entries_added);
+    put_marks(log.length(), marks, out);
     length(out, stream.groups_len() as u64);
     for (name, group) in stream.groups() {
         text(out, name);
@@ -36,9 +31,23 @@ pub(super) fn encode(stream: &Stream, dialect: Dialect, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a number of entries and what else is known of a stream's entries.
+pub(super) fn put_marks(entries: u64, marks: &Marks, out: &mut Vec<u8>) {
+    length(out, entries);
+    for id in [marks.last_id, marks.first_id, marks.max_deleted_id] {
+        two_lengths(id, out);
+    }
+    length(out, marks.entries_added);
+}
+
+/// Appends an identifier as two numbers.
+pub(super) fn two_lengths(id: StreamId, out: &mut Vec<u8>) {
+    length(out, id.ms);
+    length(out, id.seq);
+}
+
 fn encode_group(group: &Group, both_times: bool, out: &mut Vec<u8>) {
-    length(out, group.last_id().ms);
-    length(out, group.last_id().seq);
+    two_lengths(group.last_id(), out);
     length(out, group.entries_read().unwrap_or(NONE));
     length(out, group.pending_len() as u64);
     for (id, nack) in group.pending_from(StreamId::MIN) {
@@ -58,17 +67,17 @@ fn encode_group(group: &Group, both_times: bool, out: &mut Vec<u8>) {
     }
 }
 
-fn id_bytes(id: StreamId) -> [u8; ID_BYTES] {
+pub(super) fn id_bytes(id: StreamId) -> [u8; ID_BYTES] {
     (u128::from(id.ms) << 64 | u128::from(id.seq)).to_be_bytes()
 }
 
-fn id_of(bytes: &[u8]) -> Result<StreamId, Malformed> {
+pub(super) fn id_of(bytes: &[u8]) -> Result<StreamId, Malformed> {
     let whole = u128::from_be_bytes(bytes.try_into().map_err(|_| Malformed)?);
     Ok(StreamId::new((whole >> 64) as u64, whole as u64))
 }
 
 /// An identifier as two numbers.
-fn two_numbers(reader: &mut Reader<'_>) -> Result<StreamId, Malformed> {
+pub(super) fn two_numbers(reader: &mut Reader<'_>) -> Result<StreamId, Malformed> {
     Ok(StreamId::new(reader.number()?, reader.number()?))
 }
 

@@ -213,6 +213,16 @@ impl Group {
         self.by_name.iter().filter_map(|number| self.consumer(ConsumerId(*number)))
     }
 
+    /// The same from a place in that order on.
+    pub fn consumers_from(&self, place: usize) -> impl Iterator<Item = &Consumer> {
+        self.by_name.iter().skip(place).filter_map(|number| self.consumer(ConsumerId(*number)))
+    }
+
+    /// Where a consumer stands in that order.
+    pub fn consumer_place(&self, id: ConsumerId) -> Option<usize> {
+        self.position(self.consumer(id)?.name()).ok()
+    }
+
     /// The consumer of this name.
     pub fn find_consumer(&self, name: &[u8]) -> Option<ConsumerId> {
         let at = self.position(name).ok()?;
@@ -308,6 +318,16 @@ impl Group {
             self.edit_index(owner, |index| index.remove(id));
         }
         self.edit_index(nack.consumer, |index| index.insert(id, ()));
+    }
+
+    /// Makes an entry pending as a dump has it, for the consumer at a place in the order of names; false, and nothing is
+    /// done, if there is none or the entry is pending already.
+    pub fn load_pending(&mut self, id: StreamId, delivery_ms: u64, deliveries: u64, place: usize) -> bool {
+        let Some(&number) = self.by_name.get(place).filter(|_| self.pending.get(id).is_none()) else {
+            return false;
+        };
+        self.assign(id, Nack { delivery_ms, deliveries, consumer: ConsumerId(number) });
+        true
     }
 
     fn edit_index(&mut self, consumer: ConsumerId, edit: impl FnOnce(&mut Chunked<()>) -> Option<()>) {

@@ -136,6 +136,33 @@ impl Log {
         self.nodes.iter()
     }
 
+    /// The same from the first on whose master is not before `master`.
+    pub fn nodes_from(&self, master: StreamId) -> impl Iterator<Item = (StreamId, &PackBuf)> {
+        self.nodes.iter_from(master)
+    }
+
+    /// Puts the nodes of another log behind its own; false, and nothing is done, if they do not all come behind, or if
+    /// the marks are others, but for the first identifier.
+    pub fn append(&mut self, mut other: Self) -> bool {
+        let first_id = self.marks.first_id;
+        let last = self.nodes.last().and_then(|last| self.nodes.at(last));
+        let last_id = last.and_then(|(master, node)| node::last_id(node.as_pack(), master));
+        let first = other.nodes.first().and_then(|first| other.nodes.at(first)).map(|(master, _)| master);
+        if (Marks { first_id, ..other.marks }) != self.marks || (first.is_some() && first <= last_id) {
+            return false;
+        }
+        while let Some((master, node)) = other.nodes.pop_first() {
+            self.packs_bytes += node.capacity_bytes();
+            self.nodes.insert(master, node);
+        }
+        let was_empty = self.length == 0;
+        self.length += other.length;
+        if was_empty {
+            self.update_first();
+        }
+        true
+    }
+
     /// Bytes that the allocator holds. O(1).
     pub fn heap_bytes(&self) -> usize {
         self.packs_bytes + self.nodes.heap_bytes()
