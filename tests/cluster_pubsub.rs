@@ -22,8 +22,6 @@ const PIPELINE: u64 = 100;
 /// Messages that a publisher sends at once all the while, and its pause behind them.
 const BURST: u64 = 10;
 const BREATH: Duration = Duration::from_millis(10);
-/// Pause between two attempts to be heard.
-const PAUSE: Duration = Duration::from_millis(50);
 const GATEWAY_PORT: u16 = 6380;
 
 /// Leases that no busy machine loses: what is tested here is not what happens when they run out.
@@ -35,14 +33,18 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The elements of an array or a push as text.
-fn words(frame: &Frame) -> Vec<String> {
-    let word = |frame: &Frame| match frame {
+/// A text or a number as text.
+fn plain(frame: &Frame) -> String {
+    match frame {
         Frame::Integer(number) => number.to_string(),
         Frame::Null => "nil".to_owned(),
         other => other.text(),
-    };
-    frame.items().iter().map(word).collect()
+    }
+}
+
+/// The elements of an array or a push as text.
+fn words(frame: &Frame) -> Vec<String> {
+    frame.items().iter().map(plain).collect()
 }
 
 /// A connection that has subscribed by one command to one name.
@@ -112,6 +114,24 @@ fn every_subscriber_hears_every_publisher_in_order() {
     client.check("PUBLISH news x", "3");
     client.check("PUBLISH nobody x", "0");
     client.check("PUBSUB NUMSUB news", "[\"news\", 2]");
+    let ids: Vec<String> = (0..3).map(|number| cluster.connect(number).line("CLUSTER MYID").text()).collect();
+    for number in 0..3 {
+        let mut client = cluster.connect(number);
+        cluster.wait("links to and from every other node are listed, and nothing waits", || {
+            let links = client.line("CLUSTER LINKS");
+            let of = |direction: &str, id: &String| {
+                let wanted = [("direction", direction), ("node", id.as_str()), ("send-buffer-used", "0")];
+                links.items().iter().map(Frame::pairs).any(|fields| {
+                    let has = |name: &str, value: &str| {
+                        fields.iter().any(|(field, known)| field.text() == name && plain(known) == value)
+                    };
+                    wanted.iter().all(|(name, value)| has(name, value))
+                })
+            };
+            let others = ids.iter().filter(|id| **id != ids[number]);
+            others.into_iter().all(|id| of("to", id) && of("from", id)) && !of("to", &ids[number])
+        });
+    }
 }
 
 /// A publisher that goes on until it is told to stop, or its node is gone.
@@ -193,7 +213,6 @@ fn order_holds_while_nodes_join_leave_and_die() {
         for number in &running {
             cluster.connect(*number).cmd(&["PUBLISH", "news", &format!("stop {number}")]);
         }
-        thread::sleep(PAUSE);
         running.iter().all(|number| listeners[*number].is_finished())
     });
     let heard: Vec<Heard> =

@@ -56,12 +56,25 @@ pub struct PeerVitals {
     pub id: NodeId,
     /// Whether it is heard of.
     pub alive: bool,
-    /// Whether there is a link to it.
-    pub linked: bool,
     /// When it was last heard of, in Unix ms.
     pub heard_ms: u64,
     /// The version of the table that it says it has.
     pub version: u64,
+}
+
+/// A link to or from another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkVitals {
+    /// The node at its other end.
+    pub node: NodeId,
+    /// Whether this node made it.
+    pub outgoing: bool,
+    /// When it was made, in Unix ms.
+    pub since_ms: u64,
+    /// Bytes that wait to be sent over it.
+    pub used_bytes: u64,
+    /// Bytes that these take, with what buffers have to spare.
+    pub allocated_bytes: u64,
 }
 
 /// A move that this node is source or target of.
@@ -104,6 +117,8 @@ pub struct Vitals {
     pub term: u64,
     /// The other nodes.
     pub peers: Vec<PeerVitals>,
+    /// The links that stand.
+    pub links: Vec<LinkVitals>,
     /// Moves that this node takes part in.
     pub moves: Vec<MoveVitals>,
     /// Links and messages of other nodes that were dropped since the start, by reason; always the same reasons.

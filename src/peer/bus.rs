@@ -59,6 +59,20 @@ pub async fn send(node: Arc<Node>) {
     }
 }
 
+/// The room that is left in each member's lane, as others see it.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    rooms: Mutex<BTreeMap<NodeId, Arc<Semaphore>>>,
+}
+
+impl Lanes {
+    /// Bytes that wait in the lane of a member, and are not yet with its link.
+    pub fn waiting_bytes(&self, to: NodeId) -> u64 {
+        let rooms = self.rooms.lock();
+        rooms.get(&to).map_or(0, |room| (BUS_LANE_BYTES - room.available_permits()) as u64)
+    }
+}
+
 /// Gives every other member a lane, and takes it from those that are none any more.
 fn adjust(node: &Arc<Node>, lanes: &mut BTreeMap<NodeId, Lane>) {
     let table = node.ground().table();
@@ -70,6 +84,7 @@ fn adjust(node: &Arc<Node>, lanes: &mut BTreeMap<NodeId, Lane>) {
         let lane = lanes.entry(member.id).or_insert_with(|| Lane::open(node, member.id));
         lane.has_gateway = member.client.gateway_port != 0;
     }
+    *node.lanes().rooms.lock() = lanes.iter().map(|(id, lane)| (*id, Arc::clone(&lane.room))).collect();
 }
 
 /// The way to one member. When it is dropped, what waits in it is still sent.

@@ -26,6 +26,7 @@ use super::net::{BoxFuture, Listener, Net};
 use super::outgoing::{self, Waiting};
 use super::secure::{Secret, Traffic};
 use super::serving::{self, Served};
+use super::standing::{LinkState, Standing};
 use crate::base::clock::Clock;
 use crate::base::limits::{PEER_LINKS_MAX, PEER_QUEUE_BYTES, PEER_QUEUE_MAX};
 use crate::base::lock::Mutex;
@@ -164,6 +165,8 @@ pub(super) struct Inner {
     publish: Arc<Traffic>,
     pub(super) outgoing: Mutex<HashMap<(SocketAddr, Class), Outgoing>>,
     pub(super) served: Mutex<Served>,
+    pub(super) standing: Arc<Standing>,
+    pub(super) clock: Clock,
     pub(super) closed: watch::Sender<bool>,
 }
 
@@ -198,12 +201,14 @@ impl Links {
             net,
             identity,
             secret,
-            faults: Faults::new(clock),
+            faults: Faults::new(clock.clone()),
             control: Arc::default(),
             bulk: Arc::default(),
             publish: Arc::default(),
             outgoing: Mutex::default(),
             served: Mutex::default(),
+            standing: Arc::default(),
+            clock,
             closed: watch::Sender::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -299,6 +304,11 @@ impl Links {
         self.inner.served.lock().len()
     }
 
+    /// The links that stand, in both directions.
+    pub fn standing(&self) -> Vec<LinkState> {
+        self.inner.standing.states()
+    }
+
     /// The queue of the link to `to`, and the room in it; starts the link if there is none.
     fn queue(&self, to: Target) -> Result<(mpsc::Sender<Waiting>, Arc<Semaphore>), LinkError> {
         if *self.inner.closed.borrow() {
@@ -318,7 +328,7 @@ impl Links {
         let link = Outgoing { queue: queue.clone(), room: room.clone(), retry: retry.clone() };
         outgoing.insert(key, link);
         drop(outgoing);
-        tokio::spawn(outgoing::run(self.inner.clone(), key, waiting, retry));
+        tokio::spawn(outgoing::run(self.inner.clone(), key, waiting, room.clone(), retry));
         Ok((queue, room))
     }
 }

@@ -28,6 +28,7 @@ pub mod raft;
 pub mod secure;
 pub mod seeds;
 mod serving;
+pub mod standing;
 pub mod start;
 pub mod tables;
 pub mod upkeep;

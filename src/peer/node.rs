@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::arrivals::Arrivals;
-use super::bus::Heard;
+use super::bus::{Heard, Lanes};
 use super::departures::Departures;
 use super::desk::Desk;
 use super::forming::{self, Heeded};
@@ -82,6 +82,7 @@ pub struct Node {
     arrivals: Arrivals,
     departures: Departures,
     heard: Heard,
+    lanes: Lanes,
     lease_ns: u64,
     hint: Mutex<Hint>,
     /// Why it is no further, for people.
@@ -114,6 +115,7 @@ impl Node {
             arrivals: Arrivals::new(Arc::clone(&hub), Arc::clone(&ground)),
             departures: Departures::default(),
             heard: Heard::default(),
+            lanes: Lanes::default(),
             tables: Tables::default(),
             hint: Mutex::new(Hint {
                 leader: None,
@@ -194,6 +196,11 @@ impl Node {
     /// Moves away from this node.
     pub fn departures(&self) -> &Departures {
         &self.departures
+    }
+
+    /// What clients have published and waits to be sent.
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// What was heard of other nodes' clients.

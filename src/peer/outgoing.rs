@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{ReadHalf, WriteHalf};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{interval, sleep, timeout};
 use tracing::debug;
 
@@ -21,6 +21,7 @@ use super::frame::{Class, Kind, PeerHello};
 use super::link::{Identity, Inner, LinkError};
 use super::net::Stream;
 use super::secure::{self, End, Receiver, Sender};
+use super::standing::Link;
 use crate::base::limits::{
     PEER_BACKOFF_MS, PEER_CALLS_MAX, PEER_HANDSHAKE_MS, PEER_IDLE_MS, PEER_SILENT_MS, PEER_TICK_MS,
 };
@@ -56,15 +57,27 @@ impl Waiting {
 type Key = (SocketAddr, Class);
 
 /// The task of the link `key`: until it has been idle, or all links are closed.
-pub async fn run(inner: Arc<Inner>, key: Key, mut queue: mpsc::Receiver<Waiting>, retry: Arc<Notify>) {
+pub async fn run(
+    inner: Arc<Inner>,
+    key: Key,
+    mut queue: mpsc::Receiver<Waiting>,
+    room: Arc<Semaphore>,
+    retry: Arc<Notify>,
+) {
     let mut closed = inner.closed.subscribe();
     tokio::select! {
-        () = keep(&inner, key, &mut queue, &retry) => {}
+        () = keep(&inner, key, &mut queue, &room, &retry) => {}
         _ = closed.wait_for(|is_closed| *is_closed) => {}
     }
 }
 
-async fn keep(inner: &Arc<Inner>, key: Key, queue: &mut mpsc::Receiver<Waiting>, retry: &Notify) {
+async fn keep(
+    inner: &Arc<Inner>,
+    key: Key,
+    queue: &mut mpsc::Receiver<Waiting>,
+    room: &Arc<Semaphore>,
+    retry: &Notify,
+) {
     let mut backoff_ms = *PEER_BACKOFF_MS.start();
     loop {
         let Ok(first) = timeout(Duration::from_millis(PEER_IDLE_MS), queue.recv()).await else {
@@ -82,7 +95,9 @@ async fn keep(inner: &Arc<Inner>, key: Key, queue: &mut mpsc::Receiver<Waiting>,
             Ok(connection) => {
                 let peer = connection.peer.node_id;
                 debug!(to = %key.0, class = ?key.1, peer = %peer.short(), "linked");
+                let stands = inner.standing.enter(connection.link(room));
                 let (end, has_lasted) = connection.exchange(first, queue).await;
+                drop(stands);
                 if has_lasted {
                     backoff_ms = *PEER_BACKOFF_MS.start();
                 }
@@ -172,6 +187,17 @@ struct Shared {
 }
 
 impl Connection<'_> {
+    /// The link as it is listed; `room` is what is left of its queue.
+    fn link(&self, room: &Arc<Semaphore>) -> Link {
+        Link {
+            node: self.peer.node_id,
+            class: self.class,
+            since_ms: self.inner.clock.wall_ms(),
+            backlog: self.sender.backlog(),
+            room: Some(Arc::clone(room)),
+        }
+    }
+
     /// Sends `first` and what comes, until the link ends: why, and whether it had stood for a while. Whoever waits for
     /// a reply then is told.
     async fn exchange(self, first: Waiting, queue: &mut mpsc::Receiver<Waiting>) -> (End, bool) {

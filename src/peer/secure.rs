@@ -22,6 +22,7 @@ use super::fault::Fault;
 use super::frame::{Class, GREETING_BYTES, HEADER_BYTES, Joiner, Kind, Message, check_greeting};
 use super::frame::{fragments, greeting};
 use super::net::Stream;
+use super::standing::Backlog;
 use crate::base::limits::{PEER_LONG_READ_BYTES, PEER_READ_BYTES, PEER_WRITE_BYTES};
 
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
@@ -192,7 +193,12 @@ fn split(
 ) -> Result<Halves, End> {
     let noise = Arc::new(noise.into_stateless_transport_mode().map_err(|_| Fault::Malformed)?);
     let (read, write) = tokio::io::split(stream);
-    let sender = Sender { write, sealer: Sealer::new(noise.clone()), traffic: traffic.clone() };
+    let sender = Sender {
+        write,
+        sealer: Sealer::new(noise.clone()),
+        traffic: traffic.clone(),
+        backlog: Arc::default(),
+    };
     let receiver =
         Receiver { read, opener: Opener::new(noise, class), traffic: traffic.clone(), heard: Arc::default() };
     Ok((sender, receiver))
@@ -203,6 +209,7 @@ pub struct Sender<W> {
     write: W,
     sealer: Sealer,
     traffic: Arc<Traffic>,
+    backlog: Arc<Backlog>,
 }
 
 impl<W: AsyncWrite + Unpin> Sender<W> {
@@ -215,7 +222,18 @@ impl<W: AsyncWrite + Unpin> Sender<W> {
                 self.flush().await?;
             }
         }
+        self.note_backlog();
         Ok(())
+    }
+
+    /// What waits to be sent here.
+    pub fn backlog(&self) -> Arc<Backlog> {
+        self.backlog.clone()
+    }
+
+    fn note_backlog(&self) {
+        let Sealer { plain, sealed, .. } = &self.sealer;
+        self.backlog.set_sealed(sealed.len(), sealed.capacity() + plain.capacity());
     }
 
     /// Counts what is sent from now on elsewhere.
@@ -230,10 +248,12 @@ impl<W: AsyncWrite + Unpin> Sender<W> {
 
     /// Sends all that is sealed.
     pub async fn flush(&mut self) -> Result<(), End> {
+        self.note_backlog();
         self.write.write_all(&self.sealer.sealed).await?;
         self.write.flush().await?;
         self.traffic.sent.fetch_add(self.sealer.sealed.len() as u64, Ordering::Relaxed);
         self.sealer.release();
+        self.note_backlog();
         Ok(())
     }
 }

@@ -22,6 +22,7 @@ use super::frame::{Class, Kind, Message, PeerHello};
 use super::link::{Handler, Identity, Inner};
 use super::net::{Listener, Stream};
 use super::secure::{self, End, Receiver, Sender};
+use super::standing::{Backlog, Link, Queued};
 use crate::base::limits::{
     PEER_BACKOFF_MS, PEER_HANDSHAKE_MS, PEER_HANDSHAKES_MAX, PEER_QUEUE_MAX, PEER_SERVED_IDLE_MS,
     PEER_SERVED_MAX, PEER_SERVING_BYTES, PEER_SERVING_MIN_BYTES, PEER_TICK_MS,
@@ -113,6 +114,8 @@ struct Reply {
     body: Vec<u8>,
     /// What its request counts as being served, until it is sent.
     _served: Option<OwnedSemaphorePermit>,
+    /// It waits, until it is sent.
+    _queued: Queued,
 }
 
 impl Session {
@@ -123,11 +126,20 @@ impl Session {
         let (replies, waiting) = mpsc::channel(PEER_QUEUE_MAX);
         wake(inner, self.peer.peer_addr);
         let hello_to = self.peer.class;
+        let backlog = self.sender.backlog();
+        let _stands = inner.standing.enter(Link {
+            node: self.peer.node_id,
+            class: self.peer.class,
+            since_ms: inner.clock.wall_ms(),
+            backlog: backlog.clone(),
+            room: None,
+        });
         let reading = Reading {
             inner,
             handler,
             replies,
             room: Arc::new(Semaphore::new(PEER_SERVING_BYTES)),
+            backlog,
             peer: self.peer,
         };
         let Entry { replaced, _place } = entry;
@@ -156,6 +168,7 @@ struct Reading<'a> {
     handler: Arc<dyn Handler>,
     replies: mpsc::Sender<Reply>,
     room: Arc<Semaphore>,
+    backlog: Arc<Backlog>,
     peer: PeerHello,
 }
 
@@ -185,7 +198,7 @@ impl Reading<'_> {
             return self.reply(Kind::Busy, id).await;
         };
         let serving = self.handler.call(&self.peer, body);
-        let replies = self.replies.clone();
+        let (replies, backlog) = (self.replies.clone(), self.backlog.clone());
         let body_max_bytes = self.peer.class.body_max_bytes();
         tokio::spawn(async move {
             let mut body = serving.await;
@@ -194,15 +207,16 @@ impl Reading<'_> {
                 error!(bytes = body.len(), "a reply to a node is too long, and was not sent");
                 (kind, body) = (Kind::Busy, Vec::new());
             }
+            let _queued = backlog.queue(body.len());
             // The link may be gone; then nobody waits.
-            let _ = replies.send(Reply { kind, id, body, _served: Some(served) }).await;
+            let _ = replies.send(Reply { kind, id, body, _served: Some(served), _queued }).await;
         });
         Ok(())
     }
 
     /// Waits for room: a peer that asks and does not read is not read from.
     async fn reply(&self, kind: Kind, id: u32) -> Result<(), End> {
-        let reply = Reply { kind, id, body: Vec::new(), _served: None };
+        let reply = Reply { kind, id, body: Vec::new(), _served: None, _queued: self.backlog.queue(0) };
         self.replies.send(reply).await.map_err(|_| End::Closed)
     }
 

@@ -12,13 +12,15 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::fault::Fault;
+use super::frame::Class;
 use super::member::{MemberState, Peer};
 use super::message::{Answer, Ask};
 use super::node::Node;
+use super::standing::LinkState;
 use crate::cluster::id::NodeId;
 use crate::cluster::route::SlotSet;
 use crate::cluster::table::{Change, Member, Refusal, Standing, Table};
-use crate::hub::cluster::{MoveVitals, PeerVitals, Phase, Vitals, Wish, WishInHand, count};
+use crate::hub::cluster::{LinkVitals, MoveVitals, PeerVitals, Phase, Vitals, Wish, WishInHand, count};
 
 /// Longest time between looks at whether the table shows this node as it is.
 const MEMBER_MS: u64 = 1_000;
@@ -189,7 +191,6 @@ fn vitals(node: &Arc<Node>) -> Vitals {
     let peers = view.peers.values().filter(|peer| peer.id != node.id()).map(|peer| PeerVitals {
         id: peer.id,
         alive: peer.alive,
-        linked: peer.alive,
         heard_ms: if peer.alive { now_ms } else { 0 },
         version: peer.member.table_version,
     });
@@ -203,9 +204,26 @@ fn vitals(node: &Arc<Node>) -> Vitals {
         voters: if status.is_voter { status.voters } else { node.voters_heard_of() },
         term: status.term,
         peers: peers.collect(),
+        links: links(node),
         moves: moves(node),
         dropped: dropped(node),
     }
+}
+
+/// The links that stand. What clients have published waits in front of its link: it counts as waiting for that.
+fn links(node: &Arc<Node>) -> Vec<LinkVitals> {
+    let of = |link: LinkState| {
+        let has_lane = link.outgoing && link.class == Class::Publish;
+        let ahead_bytes = if has_lane { node.lanes().waiting_bytes(link.node) } else { 0 };
+        LinkVitals {
+            node: link.node,
+            outgoing: link.outgoing,
+            since_ms: link.since_ms,
+            used_bytes: link.used_bytes + ahead_bytes,
+            allocated_bytes: link.allocated_bytes + ahead_bytes,
+        }
+    };
+    node.post().links().standing().into_iter().map(of).collect()
 }
 
 fn moves(node: &Arc<Node>) -> Vec<MoveVitals> {

@@ -2,7 +2,7 @@
 
 use larder::base::slot::slot_of;
 use larder::cluster::table::{Change, Table};
-use larder::hub::cluster::{MoveVitals, PeerVitals, Phase, Wish};
+use larder::hub::cluster::{LinkVitals, MoveVitals, PeerVitals, Phase, Wish};
 use std::sync::Arc;
 
 use crate::nodes::{Node, alone, cluster, founded, id, member};
@@ -154,7 +154,7 @@ fn who_is_not_heard_of_is_marked_and_info_counts_its_slots() {
     let mut client = nodes[0].connect(true);
     let before = text(&mut client, "CLUSTER NODES");
     nodes[0].set_vitals(&table, |vitals| {
-        vitals.peers = vec![PeerVitals { id: id(1), alive: false, linked: false, heard_ms: 0, version: 0 }];
+        vitals.peers = vec![PeerVitals { id: id(1), alive: false, heard_ms: 0, version: 0 }];
     });
     let lines = text(&mut client, "CLUSTER NODES");
     assert!(lines.contains(" master,fail? - 0 0 1 disconnected "), "{lines}");
@@ -164,11 +164,37 @@ fn who_is_not_heard_of_is_marked_and_info_counts_its_slots() {
         (field(&info, "cluster_slots_pfail"), field(&info, "cluster_members_alive")),
         ("8192".into(), "1".into())
     );
-    assert_eq!(client.line("CLUSTER LINKS").items().len(), 0);
     nodes[0].set_vitals(&table, |_| {});
     assert_eq!(text(&mut client, "CLUSTER NODES"), before);
+}
+
+#[test]
+fn links_that_stand_are_listed_with_what_waits() {
+    let (nodes, table) = cluster(2);
+    let mut client = nodes[0].connect(true);
+    assert_eq!(client.line("CLUSTER LINKS").items().len(), 0);
+    let link = |outgoing, used_bytes| LinkVitals {
+        node: id(1),
+        outgoing,
+        since_ms: 1_700_000_000_000,
+        used_bytes,
+        allocated_bytes: used_bytes + 64,
+    };
+    nodes[0].set_vitals(&table, |vitals| vitals.links = vec![link(true, 0), link(false, 5)]);
     let links = client.line("CLUSTER LINKS");
-    assert_eq!(links.items()[0].pairs()[1].1.text(), id(1).to_string());
+    let told = links.items().iter().map(|link| {
+        let fields: Vec<String> =
+            link.pairs().iter().map(|(name, value)| format!("{}={value}", name.text())).collect();
+        fields.join(" ")
+    });
+    let expected = [("to", "r", 64, 0), ("from", "rw", 69, 5)].map(|(direction, events, allocated, used)| {
+        format!(
+            "direction=\"{direction}\" node=\"{}\" create-time=1700000000000 events=\"{events}\" \
+             send-buffer-allocated={allocated} send-buffer-used={used}",
+            id(1)
+        )
+    });
+    assert_eq!(told.collect::<Vec<_>>(), expected);
 }
 
 #[test]

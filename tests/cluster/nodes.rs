@@ -72,13 +72,7 @@ impl Node {
             voters: table.members.iter().map(|member| member.id).collect(),
             term: 3,
             peers: others
-                .map(|member| PeerVitals {
-                    id: member.id,
-                    alive: true,
-                    linked: true,
-                    heard_ms: 0,
-                    version: table.version,
-                })
+                .map(|member| PeerVitals { id: member.id, alive: true, heard_ms: 0, version: table.version })
                 .collect(),
             ..Vitals::default()
         };

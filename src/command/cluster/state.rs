@@ -109,23 +109,16 @@ fn one_value(text: &str) -> String {
 pub(super) fn links(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
     member(cx)?;
     let vitals = cx.hub.cluster.vitals();
-    let linked: Vec<NodeId> = vitals.peers.iter().filter(|peer| peer.linked).map(|peer| peer.id).collect();
-    cx.reply.array(linked.len());
-    for id in linked {
+    cx.reply.array(vitals.links.len());
+    for link in &vitals.links {
         cx.reply.map(6);
-        cx.reply.bulk_str("direction");
-        cx.reply.bulk_str("to");
-        cx.reply.bulk_str("node");
-        cx.reply.bulk_display(id);
-        // Links are pooled: none has a time or a buffer of its own to tell of.
-        cx.reply.bulk_str("create-time");
-        cx.reply.integer(0);
-        cx.reply.bulk_str("events");
-        cx.reply.bulk_str("rw");
-        cx.reply.bulk_str("send-buffer-allocated");
-        cx.reply.integer(0);
-        cx.reply.bulk_str("send-buffer-used");
-        cx.reply.integer(0);
+        text(cx, "direction", if link.outgoing { "to" } else { "from" });
+        text(cx, "node", link.node);
+        number(cx, "create-time", link.since_ms);
+        // As Redis says it: read from at any time, written to while something waits.
+        text(cx, "events", if link.used_bytes > 0 { "rw" } else { "r" });
+        number(cx, "send-buffer-allocated", link.allocated_bytes);
+        number(cx, "send-buffer-used", link.used_bytes);
     }
     Ok(())
 }
