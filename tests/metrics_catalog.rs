@@ -4,8 +4,8 @@ mod support;
 
 use larder::metrics::catalog::METRICS;
 use larder::metrics::exporter::{
-    ClusterCounts, ClusterSample, DatabaseSample, Exporter, PubSubSample, Sample, TrackingSample,
-    WorkerSample,
+    ClusterCounts, ClusterSample, DatabaseSample, Exporter, PubSubSample, Sample, ScriptSample,
+    TrackingSample, WorkerSample,
 };
 use larder::metrics::process::CpuSeconds;
 use larder::metrics::workers::{Totals, WorkerStats};
@@ -25,6 +25,7 @@ fn sample() -> Sample {
     worker.connections_closed.add(1);
     worker.busy_ns.add(1_250_000_000);
     worker.query_limit_closed.add(2);
+    worker.scripts_out_of_memory.add(3);
     for ns in [800, 20_000, 7_000_000] {
         worker.command(1).expect("a row").record(ns, true);
     }
@@ -43,8 +44,19 @@ fn sample() -> Sample {
         memory_resident_bytes: 200_000_000,
         cpu: CpuSeconds { user: 1.5, system: 0.25 },
         clients_max: 10_000,
+        clients_blocked: 6,
         slowlog_len: 5,
         tracking: TrackingSample { clients: 31, keys: 32, items: 33, prefixes: 34, bytes: 35 },
+        scripts: ScriptSample {
+            scripts: 41,
+            functions: 42,
+            late: 1,
+            longest_seconds: 7.5,
+            cached: 43,
+            loaded: 44,
+            interpreter_bytes: 45,
+            text_bytes: 46,
+        },
         pubsub: PubSubSample { names: [3, 2, 1], clients: 4, published: 9, delivered: 21, dropped: 8 },
         cluster: Some(ClusterSample {
             members: 3,
@@ -59,6 +71,7 @@ fn sample() -> Sample {
                 gossip_received_bytes: 5_000_000_001,
                 gateway_remote: 23,
                 gateway_links: 2,
+                publish_dropped: 12,
                 ..ClusterCounts::default()
             },
             dropped: vec![("secret", 6), ("foreign", 0)],
@@ -121,6 +134,18 @@ fn numbers_arrive() {
         ("larder_uptime_seconds", 12.5),
         ("larder_ready", 1.0),
         ("larder_cpu_seconds_total{mode=\"system\"}", 0.25),
+        ("larder_blocked_clients", 6.0),
+        ("larder_scripts_total{kind=\"script\"}", 41.0),
+        ("larder_scripts_total{kind=\"function\"}", 42.0),
+        ("larder_scripts_stopped_total{reason=\"killed\"}", 0.0),
+        ("larder_scripts_stopped_total{reason=\"memory\"}", 3.0),
+        ("larder_scripts_late", 1.0),
+        ("larder_scripts_longest_seconds", 7.5),
+        ("larder_scripts_cached", 43.0),
+        ("larder_functions", 44.0),
+        ("larder_scripts_memory_bytes{part=\"interpreters\"}", 45.0),
+        ("larder_scripts_memory_bytes{part=\"texts\"}", 46.0),
+        ("larder_cluster_publish_messages_total{outcome=\"dropped\"}", 12.0),
         ("larder_tracking_clients", 31.0),
         ("larder_tracking_items", 33.0),
         ("larder_tracking_bytes", 35.0),
@@ -218,6 +243,51 @@ fn a_running_server_shows_what_it_did() {
     // The connection that waited for the server's first answer may still be on the page.
     assert!(after["larder_connected_clients"] >= 1.0);
     assert!(after["larder_memory_resident_bytes"] > 1e6);
+}
+
+#[test]
+fn scripts_that_run_are_killed_or_go_over_their_memory_are_seen() {
+    let http = free_port().to_string();
+    let flags = ["--metrics-port", &http, "--busy-reply-threshold", "50", "--lua-memory-limit", "1mb"];
+    let server = Server::start_program(env!("CARGO_BIN_EXE_larder"), &flags);
+    let page = || series(&get(&http, "/metrics").1);
+    let before = page();
+    let (mut client, mut runner, mut waiting) = (server.connect(), server.connect(), server.connect());
+    let digest = client.cmd(&["SCRIPT", "LOAD", "return 1"]).text();
+    client.check(&format!("EVALSHA {digest} 0"), "1");
+    client.cmd(&[
+        "FUNCTION",
+        "LOAD",
+        "#!lua name=one\nredis.register_function('f', function() return 1 end)",
+    ]);
+    client.check("FCALL f 0", "1");
+    assert!(client.cmd(&["EVAL", "return #string.rep('x', 50000000)", "0"]).is_error());
+    waiting.send_line("BLPOP nothing 0");
+    runner.send(&["EVAL", "while true do end", "0"]);
+    // Who runs a script that takes long waits, too.
+    wait_until("the script is late, and two clients wait", || {
+        let page = page();
+        page["larder_scripts_late"] == 1.0 && page["larder_blocked_clients"] == 2.0
+    });
+    assert!(page()["larder_scripts_longest_seconds"] >= 0.05);
+    client.check("SCRIPT KILL", "OK");
+    assert!(runner.receive().is_error());
+    let after = page();
+    let grown = |name: &str| after[name] - before[name];
+    for (name, by) in [
+        ("larder_scripts_total{kind=\"script\"}", 3.0),
+        ("larder_scripts_total{kind=\"function\"}", 1.0),
+        ("larder_scripts_stopped_total{reason=\"killed\"}", 1.0),
+        ("larder_scripts_stopped_total{reason=\"memory\"}", 1.0),
+        ("larder_scripts_stopped_total{reason=\"conflict\"}", 0.0),
+        ("larder_scripts_late", 0.0),
+        ("larder_scripts_longest_seconds", 0.0),
+        ("larder_scripts_cached", 3.0),
+        ("larder_functions", 1.0),
+    ] {
+        assert_eq!(grown(name), by, "{name}");
+    }
+    assert!(grown("larder_scripts_memory_bytes{part=\"interpreters\"}") > 0.0);
 }
 
 #[test]

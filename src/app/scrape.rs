@@ -17,7 +17,7 @@ use crate::hub::cluster::{ClusterCounters, Phase};
 use crate::hub::gateway::GatewayCounters;
 use crate::hub::pubsub::{Kind, PubSub};
 use crate::metrics::exporter::{
-    ClusterCounts, ClusterSample, DatabaseSample, Exporter, PubSubSample, Sample, WorkerSample,
+    ClusterCounts, ClusterSample, DatabaseSample, Exporter, PubSubSample, Sample, ScriptSample, WorkerSample,
 };
 use crate::metrics::process;
 use crate::metrics::workers::Totals;
@@ -73,10 +73,12 @@ fn sample(hub: &Hub, ledger: &Mutex<Ledger>, names: &Arc<[String]>) -> Sample {
         ledger.settle(removals.evicted, config.maxmemory_policy);
         ledger.by_policy.clone()
     };
+    let totals = Totals::of(hub.stats());
     Sample {
         uptime_seconds: hub.clock.wall_ms().saturating_sub(hub.started_ms) as f64 / 1e3,
         ready: readiness(hub).is_ok(),
-        totals: Totals::of(hub.stats()),
+        scripts: scripts(hub, &totals, names),
+        totals,
         command_names: Arc::clone(names),
         workers: hub.workers.iter().map(|stats| WorkerSample::of(stats)).collect(),
         databases: databases(&hub.keyspace, config.databases as usize),
@@ -87,10 +89,31 @@ fn sample(hub: &Hub, ledger: &Mutex<Ledger>, names: &Arc<[String]>) -> Sample {
         memory_resident_bytes: process::resident_bytes(),
         cpu: process::cpu_seconds(),
         clients_max: config.maxclients,
+        clients_blocked: hub.clients.blocked() as u64,
         slowlog_len: hub.slowlog.entries() as u64,
         pubsub: pubsub(&hub.pubsub),
         tracking: hub.tracking.totals(),
         cluster: hub.cluster.is_on().then(|| cluster(hub)),
+    }
+}
+
+/// Scripts and functions; what was run is what the commands that run them have counted.
+fn scripts(hub: &Hub, totals: &Totals, names: &[String]) -> ScriptSample {
+    let calls = |wanted: &[&str]| {
+        let rows = names.iter().zip(&totals.commands);
+        rows.filter(|(name, _)| wanted.contains(&name.as_str())).map(|(_, row)| row.calls).sum()
+    };
+    let took_ns = |began_ns: u64| hub.clock.mono_ns().saturating_sub(began_ns);
+    let libraries = hub.functions.current();
+    ScriptSample {
+        scripts: calls(&["eval", "evalsha", "eval_ro", "evalsha_ro"]),
+        functions: calls(&["fcall", "fcall_ro"]),
+        late: hub.running.late() as u64,
+        longest_seconds: hub.running.first_began_ns().map_or(0.0, |began_ns| took_ns(began_ns) as f64 / 1e9),
+        cached: hub.scripts.len() as u64,
+        loaded: libraries.functions() as u64,
+        interpreter_bytes: hub.scripts.interpreter_bytes() + hub.functions.interpreter_bytes(),
+        text_bytes: hub.scripts.bytes() + libraries.bytes() as u64,
     }
 }
 

@@ -502,7 +502,7 @@ impl Clients {
         }
     }
 
-    /// Number of clients that wait in a blocking command or for the end of a pause.
+    /// Number of clients that wait in a blocking command, for the end of a pause, or for a script of theirs that takes long.
     pub fn blocked(&self) -> usize {
         self.blocked.load(Ordering::Relaxed)
     }

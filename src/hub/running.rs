@@ -136,6 +136,16 @@ impl Running {
         }
     }
 
+    /// How many are late.
+    pub fn late(&self) -> usize {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// Monotonic ns at which the one began that has run for longest.
+    pub fn first_began_ns(&self) -> Option<u64> {
+        self.runs.lock().iter().map(|run| run.began_ns).min()
+    }
+
     /// Whether one is late: one relaxed load.
     #[inline]
     pub fn any_late(&self) -> bool {

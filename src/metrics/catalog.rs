@@ -67,6 +67,7 @@ catalog! {
         "Processor time taken by the process: in its own code (user) and in the kernel for it (system).";
     CLIENTS = Gauge "larder_connected_clients" [] "Connections that are open.";
     CLIENTS_LIMIT = Gauge "larder_connected_clients_limit" [] "The parameter maxclients.";
+    BLOCKED = Gauge "larder_blocked_clients" [] "Clients that wait in a blocking command, for the end of a pause, or for a script of theirs that takes long.";
     ACCEPTED = Counter "larder_connections_accepted_total" [] "Connections accepted.";
     REJECTED = Counter "larder_connections_rejected_total" []
         "Connections refused, because there were too many or protected mode forbade them.";
@@ -92,6 +93,17 @@ catalog! {
     TRACKING_PREFIXES = Gauge "larder_tracking_prefixes" [] "Prefixes that clients in broadcasting mode want to hear of.";
     TRACKING_BYTES = Gauge "larder_tracking_bytes" [] "Memory of the table of tracked keys, beside maxmemory.";
     SLOWLOG_LENGTH = Gauge "larder_slowlog_length" [] "Entries in the slow log.";
+    SCRIPTS = Counter "larder_scripts_total" ["kind"]
+        "Scripts (EVAL and its like: script) and functions (FCALL: function) that were run.";
+    SCRIPTS_STOPPED = Counter "larder_scripts_stopped_total" ["reason"]
+        "Scripts and functions that did not run to their end: killed by command (killed), over lua-memory-limit (memory), or because another script kept a key that they needed after they had written (conflict).";
+    SCRIPTS_LATE = Gauge "larder_scripts_late" [] "Scripts and functions that run, and have for longer than busy-reply-threshold.";
+    SCRIPTS_LONGEST = Gauge "larder_scripts_longest_seconds" []
+        "For how long the script or function has run that began first; 0 if none has run for a while.";
+    SCRIPTS_CACHED = Gauge "larder_scripts_cached" [] "Scripts that EVALSHA can run.";
+    FUNCTIONS = Gauge "larder_functions" [] "Functions of the libraries that are loaded.";
+    SCRIPTS_MEMORY = Gauge "larder_scripts_memory_bytes" ["part"]
+        "Memory for scripts and functions, beside maxmemory: their interpreters (interpreters) and texts (texts).";
     PUBSUB_NAMES = Gauge "larder_pubsub_names" ["kind"]
         "Names that somebody is subscribed to: of channels (channel), patterns (pattern) or shard channels (shard).";
     PUBSUB_CLIENTS = Gauge "larder_pubsub_clients" [] "Clients that are subscribed to anything.";

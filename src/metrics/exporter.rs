@@ -94,14 +94,39 @@ pub struct Sample {
     pub cpu: CpuSeconds,
     /// The parameter maxclients.
     pub clients_max: u64,
+    /// Clients that wait in a blocking command, for the end of a pause, or for a script of theirs that takes long.
+    pub clients_blocked: u64,
     /// Entries in the slow log.
     pub slowlog_len: u64,
+    /// Scripts and functions.
+    pub scripts: ScriptSample,
     /// Publish and subscribe.
     pub pubsub: PubSubSample,
     /// Client-side caching.
     pub tracking: TrackingSample,
     /// The cluster, if the server is a member of one.
     pub cluster: Option<ClusterSample>,
+}
+
+/// Scripts and functions at one moment; how many were stopped is in [`Totals`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ScriptSample {
+    /// Scripts run so far.
+    pub scripts: u64,
+    /// Functions run so far.
+    pub functions: u64,
+    /// Those that run and are late.
+    pub late: u64,
+    /// Seconds since the one that runs for longest began; 0 without any.
+    pub longest_seconds: f64,
+    /// Scripts that are known by their digests.
+    pub cached: u64,
+    /// Functions of all libraries.
+    pub loaded: u64,
+    /// Bytes of interpreters.
+    pub interpreter_bytes: u64,
+    /// Bytes of texts.
+    pub text_bytes: u64,
 }
 
 /// Publish and subscribe at one moment.
@@ -245,6 +270,7 @@ impl Exporter {
     pub fn render(&self, sample: &Sample) -> String {
         self.set_server(sample);
         self.set_traffic(&sample.totals);
+        self.set_scripts(sample);
         self.set_pubsub(&sample.pubsub);
         self.set_commands(sample);
         if let Some(cluster) = &sample.cluster {
@@ -274,6 +300,7 @@ impl Exporter {
         self.gauge(&catalog::MEMORY_LIMIT, &[], sample.memory_limit_bytes as f64);
         self.gauge(&catalog::MEMORY_RESIDENT, &[], sample.memory_resident_bytes as f64);
         self.gauge(&catalog::CLIENTS_LIMIT, &[], sample.clients_max as f64);
+        self.gauge(&catalog::BLOCKED, &[], sample.clients_blocked as f64);
         self.gauge(&catalog::SLOWLOG_LENGTH, &[], sample.slowlog_len as f64);
         for (metric, number) in [
             (&catalog::TRACKING_CLIENTS, sample.tracking.clients),
@@ -301,6 +328,21 @@ impl Exporter {
         }
         self.counter(&catalog::LIMIT_CLOSED, &["output"], totals.output_limit_closed);
         self.counter(&catalog::LIMIT_CLOSED, &["query"], totals.query_limit_closed);
+    }
+
+    fn set_scripts(&self, sample: &Sample) {
+        let (scripts, totals) = (&sample.scripts, &sample.totals);
+        self.counter(&catalog::SCRIPTS, &["script"], scripts.scripts);
+        self.counter(&catalog::SCRIPTS, &["function"], scripts.functions);
+        self.counter(&catalog::SCRIPTS_STOPPED, &["killed"], totals.scripts_killed);
+        self.counter(&catalog::SCRIPTS_STOPPED, &["memory"], totals.scripts_out_of_memory);
+        self.counter(&catalog::SCRIPTS_STOPPED, &["conflict"], totals.scripts_in_conflict);
+        self.gauge(&catalog::SCRIPTS_LATE, &[], scripts.late as f64);
+        self.gauge(&catalog::SCRIPTS_LONGEST, &[], scripts.longest_seconds);
+        self.gauge(&catalog::SCRIPTS_CACHED, &[], scripts.cached as f64);
+        self.gauge(&catalog::FUNCTIONS, &[], scripts.loaded as f64);
+        self.gauge(&catalog::SCRIPTS_MEMORY, &["interpreters"], scripts.interpreter_bytes as f64);
+        self.gauge(&catalog::SCRIPTS_MEMORY, &["texts"], scripts.text_bytes as f64);
     }
 
     fn set_pubsub(&self, pubsub: &PubSubSample) {

@@ -144,6 +144,12 @@ counters! {
     output_limit_closed;
     /// Clients closed for having too many unread requests.
     query_limit_closed;
+    /// Scripts and functions ended by a command, or by the server's end.
+    scripts_killed;
+    /// Those that went over their limit of memory.
+    scripts_out_of_memory;
+    /// Those that had written and needed a shard that another kept.
+    scripts_in_conflict;
     /// Nanoseconds spent on clients' requests, as opposed to waiting for them.
     busy_ns;
 }

@@ -135,6 +135,9 @@ impl Caught {
     }
 }
 
+/// What the interpreter says, and what this server says in its place.
+const OUT_OF_MEMORY: &[u8] = b"not enough memory";
+
 /// What ended a script before its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -147,6 +150,11 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Whether the interpreter had no memory left. A script that raises an error of the same words is taken for one.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.line.windows(OUT_OF_MEMORY.len()).any(|part| part == OUT_OF_MEMORY)
+    }
+
     /// A failure that nobody has counted yet.
     pub fn new(line: impl Into<Vec<u8>>) -> Self {
         Self { line: line.into(), counted: false, stopped: false }

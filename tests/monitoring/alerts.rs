@@ -34,8 +34,10 @@ const UNDER_PRESSURE: &[&str] = &[
     "LarderTableBehind",
     "LarderWorkerBusy",
 ];
-/// Alerts when a node stands still for longer than its lease.
-const PAUSED: &[&str] = &["LarderLeaseLost", "LarderNodeGivenUp"];
+/// The alert when a script does not end.
+const LATE: &[&str] = &["LarderScriptLate"];
+/// Alerts when a node stands still for longer than its lease, and another's clients go on publishing.
+const PAUSED: &[&str] = &["LarderLeaseLost", "LarderMessagesDropped", "LarderNodeGivenUp"];
 /// Alerts when most voters have died while slots were on the move.
 const WITHOUT_MAJORITY: &[&str] = &[
     "LarderClusterdownReplies",
@@ -53,7 +55,7 @@ const UNSTABLE: &[&str] = &["LarderLeaderUnstable"];
 /// The alert when nothing is left to watch, caused by the dashboard's test.
 pub const ALONE: &[&str] = &["LarderNoTargets"];
 /// Alerts whose condition is caused in a real cluster.
-pub const CAUSED: [&[&str]; 5] = [UNDER_PRESSURE, PAUSED, WITHOUT_MAJORITY, UNSTABLE, ALONE];
+pub const CAUSED: [&[&str]; 6] = [UNDER_PRESSURE, LATE, PAUSED, WITHOUT_MAJORITY, UNSTABLE, ALONE];
 /// What every node of these tests is started with.
 pub fn flags() -> Vec<&'static str> {
     vec![
@@ -155,6 +157,8 @@ fn mixed(client: &mut ClusterClient, turn: usize) {
         3 => &["SET", &short, "1", "PX", "50"],
         4 => &["INCR", &key],
         5 => &["MGET", &key, "elsewhere"],
+        6 => &["EVAL", "return 1", "0"],
+        7 => &["PUBLISH", "news", "a message"],
         _ => &["GET", &key],
     };
     drop(client.try_cmd(words));
@@ -253,6 +257,12 @@ fn nodes_under_pressure() {
     cluster.wait_ok();
     prometheus.watch(&ips(&cluster));
     prometheus.wait_up(&ips(&cluster));
+    let mut runner = cluster.connect(0);
+    set(&mut runner, "busy-reply-threshold", "100");
+    runner.send(&["EVAL", "while true do end", "0"]);
+    prometheus.wait_for_alerts(LATE);
+    cluster.connect(0).check("SCRIPT KILL", "OK");
+    assert!(runner.receive().is_error());
     let mut background = Background::default();
     flood(&cluster, 1, &mut background);
     talk_without_end(&cluster, 1, &mut background);
@@ -307,9 +317,14 @@ fn nodes_that_fail() {
     prometheus.wait_up(&ips(&cluster));
     let load = Load::start(&cluster);
 
-    let paused = (leader(&cluster, &[0, 1, 2]) + 1) % 3;
+    let leading = leader(&cluster, &[0, 1, 2]);
+    let paused = (leading + 1) % 3;
     cluster.signal(paused, "STOP");
-    prometheus.wait_for_alerts(&["LarderNodeGivenUp"]);
+    let mut publishing = Background::default();
+    let mut publisher = cluster.connect(leading);
+    publishing.repeat(move || drop(publisher.cmd(&["PUBLISH", "news", "a message"])));
+    prometheus.wait_for_alerts(&["LarderMessagesDropped", "LarderNodeGivenUp"]);
+    drop(publishing);
     cluster.signal(paused, "CONT");
     prometheus.wait_for_alerts(PAUSED);
     cluster.wait_ok();

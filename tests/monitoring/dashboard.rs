@@ -39,6 +39,9 @@ const MOVING: &[&str] = &[
     "Gossip",
     "Requests by the gateway",
     "Links of the gateway",
+    "Scripts and functions",
+    "Memory of scripts",
+    "Messages between nodes",
 ];
 
 /// Panels that have shown a move, for as long as it lasted.

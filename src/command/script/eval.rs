@@ -185,9 +185,22 @@ pub fn run_with<'p>(
     cx.data.held = was_held;
     cx.slot = slot;
     if stopped != Some(pace::Stop::Again) {
+        count_stopped(cx, stopped, &outcome);
         answer(cx, outcome);
     }
     reply
+}
+
+/// Counts a script that did not run to its end.
+fn count_stopped(cx: &Cx<'_>, stopped: Option<pace::Stop>, outcome: &Result<Returned, Failure>) {
+    let stats = &cx.worker.stats;
+    let counter = match stopped {
+        Some(pace::Stop::Killed) => &stats.scripts_killed,
+        Some(pace::Stop::Conflict) => &stats.scripts_in_conflict,
+        _ if outcome.as_ref().is_err_and(Failure::is_out_of_memory) => &stats.scripts_out_of_memory,
+        _ => return,
+    };
+    counter.add(1);
 }
 
 /// Writes what became of a script, and counts its errors once.
