@@ -197,6 +197,74 @@ fn requests_share_a_link_and_find_their_replies() {
     });
 }
 
+/// A way to `to` on which nothing goes on from the dialling side while `is_open` is false.
+async fn dam(to: SocketAddr, mut is_open: watch::Receiver<bool>) -> SocketAddr {
+    let listener = TcpListener::bind(any_port()).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (near, _) = listener.accept().await.unwrap();
+        let far = TcpStream::connect(to).await.unwrap();
+        let (mut near_read, mut near_write) = near.into_split();
+        let (mut far_read, mut far_write) = far.into_split();
+        let forth = async {
+            let mut bytes = vec![0; 64 * 1024];
+            loop {
+                let count = near_read.read(&mut bytes).await?;
+                // Nobody opens it any more: the test is over.
+                let Ok(_) = is_open.wait_for(|is_open| *is_open).await else { return Ok(()) };
+                if count == 0 {
+                    return std::io::Result::Ok(());
+                }
+                far_write.write_all(&bytes[..count]).await?;
+            }
+        };
+        tokio::select! {
+            _ = forth => {}
+            _ = tokio::io::copy(&mut far_read, &mut near_write) => {}
+        }
+    });
+    addr
+}
+
+#[test]
+fn links_say_whom_they_lead_to_and_what_waits() {
+    run(async {
+        let (a, b) = (Node::new(1).await, Node::new(2).await);
+        assert!(a.links.standing().is_empty());
+        let gate = watch::Sender::new(true);
+        let through = dam(b.addr, gate.subscribe()).await;
+        assert_eq!(a.ask(through, b"x").await, Ok(b"x".to_vec()));
+        let (near, far) = (a.links.standing(), b.links.standing());
+        assert_eq!((near.len(), far.len()), (1, 1));
+        assert_eq!((near[0].node, near[0].outgoing, near[0].class), (b.id(), true, Class::Control));
+        assert_eq!((far[0].node, far[0].outgoing, far[0].class), (a.id(), false, Class::Control));
+        assert!(near[0].since_ms > 1_700_000_000_000 && far[0].since_ms >= near[0].since_ms);
+        eventually("nothing waits", || a.links.standing()[0].used_bytes == 0).await;
+
+        gate.send_replace(false);
+        let mut sent = 0;
+        while a.links.cast(through, vec![0; PEER_CONTROL_MAX_BYTES]) {
+            sent += 1;
+        }
+        let queued = a.links.standing()[0].clone();
+        assert_eq!(queued.used_bytes, sent * PEER_CONTROL_MAX_BYTES as u64, "nothing of it is sealed yet");
+        assert!(queued.allocated_bytes >= queued.used_bytes);
+        // What the sockets between the two do not hold stays, of one message a part sealed.
+        let is_part_sealed = || {
+            let now = &a.links.standing()[0];
+            now.used_bytes > 0 && now.used_bytes % PEER_CONTROL_MAX_BYTES as u64 != 0
+        };
+        eventually("some of it is sealed", is_part_sealed).await;
+        assert!(a.links.standing()[0].allocated_bytes >= a.links.standing()[0].used_bytes);
+
+        gate.send_replace(true);
+        eventually("all has come", || b.echo.casts.lock().len() as u64 == sent).await;
+        eventually("nothing waits", || a.links.standing()[0].used_bytes == 0).await;
+        a.links.close();
+        eventually("no link stands", || a.links.standing().is_empty() && b.links.standing().is_empty()).await;
+    });
+}
+
 #[test]
 fn long_messages_are_cut_and_joined() {
     run(async {
@@ -349,26 +417,26 @@ fn frames_that_are_replayed_changed_or_cut_end_the_link() {
         let short: Rule =
             Arc::new(|number, frame| if number == 2 { vec![0, 3, 1, 2, 3] } else { frame.to_vec() });
         dropped_for(short, Fault::Malformed).await;
-        let half = AtomicUsize::new(0);
+        let halved = Arc::new(AtomicUsize::new(0));
+        let half = halved.clone();
         let cut: Rule = Arc::new(move |number, frame| match number {
             0 | 1 => frame.to_vec(),
             // The first half of a frame, then the end.
             2 if half.fetch_add(1, Ordering::Relaxed) == 0 => frame[..frame.len() / 2].to_vec(),
             _ => Vec::new(),
         });
-        dropped_for_cut(cut).await;
+        dropped_for_cut(cut, &halved).await;
     });
 }
 
-async fn dropped_for_cut(rule: Rule) {
+async fn dropped_for_cut(rule: Rule, halved: &AtomicUsize) {
     let (a, b) = (Node::new(1).await, Node::new(2).await);
     let through = proxy(b.addr, rule).await;
     assert_eq!(a.ask(through, b"x").await, Ok(b"x".to_vec()));
     let links = a.links.clone();
     let waiting = tokio::spawn(async move { links.call(through, b"cut".to_vec(), DEADLINE).await });
-    // The second frame of another request makes the proxy hang up.
-    eventually("the third frame is under way", || a.links.traffic(Class::Control).sent() > 0).await;
-    sleep(Duration::from_millis(20)).await;
+    eventually("half of it is handed on", || halved.load(Ordering::Relaxed) == 1).await;
+    // The next frame makes the proxy hang up.
     a.links.cast(through, b"next".to_vec());
     assert_eq!(waiting.await.unwrap(), Err(LinkError::Lost));
     eventually("it is counted", || b.links.faults().get(Fault::Truncated) == 1).await;
@@ -438,15 +506,12 @@ fn a_peer_that_returns_is_linked_again() {
         tokio::spawn(async move { links.serve(listener, echo).await });
         // What it sends itself ends the pause of the other side.
         assert_eq!(b.ask(a.addr, b"x").await, Ok(b"x".to_vec()));
-        let mut reached = false;
-        for _ in 0..100 {
-            reached = a.ask(addr, b"x").await.is_ok();
-            if reached {
-                break;
+        let reaching = async {
+            while a.ask(addr, b"x").await.is_err() {
+                sleep(Duration::from_millis(20)).await;
             }
-            sleep(Duration::from_millis(20)).await;
-        }
-        assert!(reached);
+        };
+        timeout(DEADLINE, reaching).await.expect("it is reached");
     });
 }
 
@@ -487,7 +552,7 @@ fn a_node_with_the_address_of_one_that_vanished_is_reached() {
         });
         assert_eq!(a.ask(Target::node(addr, old.id()), b"x").await, Ok(b"x".to_vec()));
         vanish.send_replace(true);
-        // Until the link is idle.
+        // An idle link is one over which nothing went for so long: there is nothing but time to wait for.
         sleep(Duration::from_millis(3 * PEER_TICK_MS)).await;
         let reaching = async {
             while a.ask(Target::node(addr, new.id()), b"y").await.is_err() {

@@ -52,7 +52,8 @@ fn a_slot_that_leaves_lets_a_script_come_to_its_end() {
     let slot: Slot = slot_of(key.as_bytes());
     let mut leaving = SlotSet::default();
     leaving.insert(slot);
-    let work = "local n = 0 for i = 1, 300000 do n = n + i % 7 end";
+    // Long enough that it is seen at work on a machine that has other things to do.
+    let work = "local n = 0 for i = 1, 30000000 do n = n + i % 7 end";
     // The keys that it declares, and one that it does not.
     let scripts = [
         (format!("redis.call('INCR', KEYS[1]) {work} return redis.call('INCR', KEYS[1])"), "1"),

@@ -8,7 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything that must happen.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// What one client reads, keeps and hears of.
 fn read_through(mut client: Client, keys: usize, seed: usize, done: &AtomicBool) -> HashMap<String, Frame> {
@@ -75,7 +78,9 @@ fn caches_hold_what_the_server_holds_once_all_is_quiet() {
                 }
                 if left.fetch_sub(1, Ordering::AcqRel) == 1 {
                     // Whatever falls due is to have done so.
+                    let began = Instant::now();
                     while !client.line("INFO keyspace").text().contains("expires=0") {
+                        assert!(began.elapsed() < LIMIT, "keys that are due stay");
                         thread::sleep(Duration::from_millis(5));
                     }
                     done.store(true, Ordering::Relaxed);
