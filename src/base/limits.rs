@@ -260,6 +260,9 @@ pub const GATEWAY_CONNECT_MS: u64 = 1000;
 pub const GATEWAY_SILENT_MS: u64 = 10_000;
 /// The same for a node that is no longer a member.
 pub const GATEWAY_GONE_MS: u64 = 500;
+/// A wait at another node ends so long after that node ceased to own the slot, as this one sees it: the other says so
+/// itself much sooner, if it lives, and this one may hear of the next owner later than a MOVED leads there.
+pub const GATEWAY_ASTRAY_MS: u64 = 2000;
 /// A link that nothing was sent over for so long is closed.
 pub const GATEWAY_IDLE_MS: u64 = 60_000;
 /// How often a worker looks at its links.

@@ -135,6 +135,8 @@ pub struct Routes {
     /// Whether slots are held because they are about to be handed over.
     holding: AtomicBool,
     view: RwLock<Arc<View>>,
+    /// How many views there were; never 0.
+    generation: AtomicU64,
 }
 
 impl Routes {
@@ -156,6 +158,7 @@ impl Routes {
             lease_until_ns: AtomicU64::new(bits),
             holding: AtomicBool::new(false),
             view: RwLock::new(Arc::new(View::new(Arc::default(), NodeId::default()))),
+            generation: AtomicU64::new(1),
         }
     }
 
@@ -210,6 +213,13 @@ impl Routes {
         Arc::clone(&self.view.read())
     }
 
+    /// The number of the view in force; never 0. Who reads it before the view may hold a later view than it says, never
+    /// an earlier one. A slot that a view gives to this node is [served](Self::serves) only when the number is the view's.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     /// Where a slot's commands are served, for a client on that side.
     #[cold]
     pub fn place(&self, slot: Slot, side: Side) -> Place {
@@ -236,6 +246,7 @@ impl Routes {
     /// no command be inside them.
     pub fn show(&self, view: Arc<View>) {
         *self.view.write() = view;
+        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Serves these slots from now on. Their keys must be in place.

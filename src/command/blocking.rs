@@ -18,6 +18,7 @@ use crate::command::session::Session;
 use crate::command::spec::Group;
 use crate::command::spec::flags::BLOCKING;
 use crate::command::spec::flags::WRITE;
+use crate::command::stream::read;
 use crate::command::table::Entry;
 use crate::hub::Hub;
 use crate::hub::blocked::{Awaited, Seat, Waiter};
@@ -109,18 +110,31 @@ pub fn timeout(text: &[u8]) -> Result<Option<u64>, Error> {
     Ok((seconds > 0.0).then_some(wait_ms as u64))
 }
 
+/// Where in a request that may wait its timeout stands; nothing if it has none. Streams count in ms, all others in
+/// seconds.
+pub fn timeout_at(entry: &Entry, args: Args<'_>) -> Option<usize> {
+    if entry.spec.group == Group::Stream {
+        return read::layout(args)?.block_at;
+    }
+    match entry.spec.name {
+        "blmpop" | "bzmpop" => Some(1),
+        _ => args.len().checked_sub(1),
+    }
+}
+
 /// Has the client wait: to be called by a handler that has changed and written nothing, as the last thing it does. Within
 /// MULTI nobody waits, and the answer is that of a wait in vain.
 ///
 /// # Errors
-/// The client came by the gateway.
+/// Other nodes owe the client replies to earlier requests, by the gateway: the command is marked as held.
 pub fn wait(cx: &mut Cx<'_>, wait: Wait<'_>) -> Result<(), Error> {
     if cx.data.held {
         wait.on_timeout.write(cx.reply);
         return Ok(());
     }
-    if cx.session.gateway {
-        return Err(Error::GatewayWait);
+    if cx.session.owed != 0 {
+        cx.held = true;
+        return Err(Error::SlotNotServed);
     }
     let mut until_ms = wait.timeout_ms.map(|timeout_ms| cx.now_ms.saturating_add(timeout_ms));
     let place = cx.session.place_kept.take();

@@ -38,6 +38,10 @@ pub const COMMANDS: &[Spec] = &[Spec::container("client", SUBCOMMANDS)
     .summary("Commands about client connections.")
     .finish()];
 
+/// What a link of another node's gateway says at its start, and again whenever a request of it was refused because the
+/// slot is elsewhere: the other requests of the slot that were sent before are refused, too, so that none overtakes.
+pub const GATEWAY_CAPABILITY: &str = "larder-gateway-order";
+
 const ON_OFF: Arg = Arg::one_of("enabled", &[Arg::flag("on", "ON"), Arg::flag("off", "OFF")]);
 
 const TYPES: Arg = Arg::one_of(
@@ -222,7 +226,7 @@ const SUBCOMMANDS: &[Spec] = &[
         .group(Group::Connection)
         .since("7.4.0")
         .complexity("O(1).")
-        .summary("Tells what the client can do; accepted, as nothing depends on it.")
+        .summary("Tells what the client can do; nothing that clients say depends on it.")
         .args(&[Arg::string("capability").multiple()])
         .reply(Shape::Ok)
         .finish(),
@@ -570,7 +574,10 @@ fn unblock(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn capa(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Error> {
+fn capa(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Error> {
+    if args.from(2).iter().any(|word| word == GATEWAY_CAPABILITY.as_bytes()) {
+        cx.session.ordered.get_or_insert_default().begin_anew();
+    }
     cx.reply.ok();
     Ok(())
 }

@@ -7,12 +7,17 @@
 //!
 //! A client of the gateway is subscribed where it is connected, to shard channels too: what is published to them comes to
 //! every node with a gateway. What PUBSUB tells is of all nodes together; a pattern counts once for each.
+//!
+//! A command that waits (BLPOP) waits where its keys are. Here it does as on any connection, once all that was sent to
+//! other nodes is answered; elsewhere it goes over a connection of its own, with the time that is left to it.
 
 mod join;
 mod plan;
+mod wait;
 
 pub use join::Join;
 pub use plan::{Plan, PlannedPart, Target, plan};
+pub use wait::{Errand, MY_ID, unblock};
 
 use crate::base::limits::{CLUSTER_HOLD_MAX_MS, GATEWAY_RETRY_MAX_MS};
 use crate::base::slot::{Slot, slot_of};
@@ -132,6 +137,10 @@ fn queued(entry: &Entry) -> Result<Option<Slot>, Stop> {
 fn serve_here(worker: &mut WorkerLocal, session: &mut Session, slot: Slot) -> Result<Option<Slot>, Stop> {
     let cluster = &worker.hub.cluster;
     let (patience_ms, error) = if cluster.routes.serves(slot) {
+        if session.owed != 0 && session.owed != cluster.routes.generation() {
+            // It may have come here while requests for it are under way: they go first.
+            return Err(Stop::Held);
+        }
         if worker.state.leased {
             worker.state.touched = true;
             session.held_since_ms = 0;

@@ -62,8 +62,15 @@ pub fn admit(
             return Err(error.into());
         }
     };
+    if let (Some(ordered), Some(slot)) = (&session.ordered, slot)
+        && ordered.refuses(slot)
+    {
+        // It was sent behind a request that was refused, and would be executed before it if the slot came back meanwhile.
+        return Err(Error::SlotNotServed.into());
+    }
     if !worker.state.leased {
         count(&worker.hub.cluster.counters.refusals);
+        note_refusal(session, slot);
         return Err(Error::ClusterDown.into());
     }
     worker.state.touched = true;
@@ -81,9 +88,24 @@ pub fn admit(
     }
 }
 
+/// A link of another node's gateway hears no more of the slot until it says that it has heard of the refusal.
+fn note_refusal(session: &mut Session, slot: Option<Slot>) {
+    if let (Some(ordered), Some(slot)) = (&mut session.ordered, slot) {
+        ordered.refuse(slot);
+    }
+}
+
 /// Why a command on a slot that is not served here does not run.
 #[cold]
 pub fn stop(hub: &Hub, session: &mut Session, slot: Slot, now_ms: u64) -> Stop {
+    let stop = why_not(hub, session, slot, now_ms);
+    if matches!(stop, Stop::Refused(_)) {
+        note_refusal(session, Some(slot));
+    }
+    stop
+}
+
+fn why_not(hub: &Hub, session: &mut Session, slot: Slot, now_ms: u64) -> Stop {
     let counters = &hub.cluster.counters;
     match hub.cluster.routes.place(slot, session.side) {
         Place::Elsewhere(..) if session.gateway => Stop::Away,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::slot::Slot;
+use crate::cluster::route::SlotSet;
 use crate::cluster::table::Side;
 use crate::command::pubsub::{self, Subscriptions};
 use crate::command::table::Entry;
@@ -92,6 +93,34 @@ impl Caching {
     }
 }
 
+/// What a link of another node's gateway was refused, slot by slot.
+#[derive(Debug, Default)]
+pub struct Ordered {
+    slots: SlotSet,
+    any: bool,
+}
+
+impl Ordered {
+    /// Something of the slot was refused.
+    pub fn refuse(&mut self, slot: Slot) {
+        self.slots.insert(slot);
+        self.any = true;
+    }
+
+    /// Whether something of the slot was refused.
+    #[inline]
+    pub fn refuses(&self, slot: Slot) -> bool {
+        self.any && self.slots.contains(slot)
+    }
+
+    /// The other side has heard of it.
+    pub fn begin_anew(&mut self) {
+        if self.any {
+            *self = Self::default();
+        }
+    }
+}
+
 /// One connection's state; owned by its task.
 pub struct Session {
     /// What others see of this connection.
@@ -114,6 +143,12 @@ pub struct Session {
     pub held_since_ms: u64,
     /// It came by the gateway: every key is served to it, here or through another node.
     pub gateway: bool,
+    /// The view by which the gateway has sent requests of it to other nodes that are not answered yet; 0 if there are none.
+    /// What runs here by a later view might overtake them.
+    pub owed: u64,
+    /// It is a link of another node's gateway, on which what follows a refused request must not be executed before the
+    /// other side has heard of it: the slots of which something was refused since it last said so.
+    pub ordered: Option<Box<Ordered>>,
     /// From where it sees the cluster.
     pub side: Side,
     /// The slot whose keys the gateway watches for it at another node.
@@ -150,6 +185,8 @@ impl Session {
             watched: Vec::new(),
             held_since_ms: 0,
             gateway: false,
+            owed: 0,
+            ordered: None,
             side: Side::Inside,
             watched_away: None,
             is_served: false,

@@ -167,7 +167,7 @@ impl Waiter {
 
 type Queues = [BTreeMap<u64, Arc<Waiter>>; Awaited::ALL.len()];
 
-/// Everybody who waits.
+/// Everybody who waits. `count` is of those who wait for a key of this node.
 #[derive(Default)]
 pub struct Blocked {
     by_key: DashMap<AwaitedKey, Queues, RandomState>,
@@ -177,7 +177,7 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// Whether anybody waits.
+    /// Whether anybody waits for a key of this node.
     #[inline]
     pub fn any(&self) -> bool {
         self.count.load(Ordering::Relaxed) > 0
@@ -204,6 +204,16 @@ impl Blocked {
         waiter
     }
 
+    /// Notes a client that waits at another node, so that it can be released here; it is in no queue, and whoever
+    /// changes keys does not hear of it.
+    pub fn enter_away(&self, client: &Arc<Client>) -> Arc<Waiter> {
+        let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
+        let (client, seat) = (Arc::clone(client), Mutex::new(Seat::Waiting(Box::new(()))));
+        let waiter = Arc::new(Waiter { number, client, awaited: Awaited::List, keys: Vec::new(), seat });
+        self.by_client.insert(waiter.client.id, Arc::clone(&waiter));
+        waiter
+    }
+
     /// Takes a client out of the queues.
     pub fn remove(&self, waiter: &Waiter) {
         for key in &waiter.keys {
@@ -213,7 +223,9 @@ impl Blocked {
             self.by_key.remove_if(key, |_, queues| queues.iter().all(BTreeMap::is_empty));
         }
         let is_known = |_: &u64, known: &Arc<Waiter>| known.number == waiter.number;
-        if self.by_client.remove_if(&waiter.client.id, is_known).is_some() {
+        let was_known = self.by_client.remove_if(&waiter.client.id, is_known).is_some();
+        // Who waits for no key was not counted.
+        if was_known && !waiter.keys.is_empty() {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -69,7 +69,6 @@ errors! {
     TimeoutNotAFloat => "ERR timeout is not a float or out of range",
     TimeoutNotAnInteger => "ERR timeout is not an integer or out of range",
     TimeoutOutOfRange => "ERR timeout is out of range",
-    GatewayWait => "ERR commands that wait are not served by the gateway: connect to a port of the cluster",
     Unblocked => "UNBLOCKED client unblocked via CLIENT UNBLOCK",
     TimeoutNegative => "ERR timeout is negative",
     InvalidCursor => "ERR invalid cursor",

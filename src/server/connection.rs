@@ -11,6 +11,7 @@
 //! reads therefore costs those two bounds and one reply. `client-query-buffer-limit` bounds an unfinished request.
 
 mod apart;
+mod away;
 mod gather;
 mod input;
 mod waiting;
@@ -218,8 +219,8 @@ impl Connection {
         if self.waiting.is_some() {
             return self.wait_on(cx, desk, turn);
         }
-        if self.passage.as_ref().is_some_and(|passage| passage.is_stalled()) {
-            return self.take_in(cx, desk, turn, INPUT_BACKLOG_BYTES);
+        if let Some(next) = self.wait_for_others(cx, desk, turn) {
+            return next;
         }
         if self.consumed < self.input.len() && self.wanted_bytes == 0 {
             return self.execute_own(cx, desk, turn);
@@ -290,32 +291,6 @@ impl Connection {
         if self.pause.take().is_some() {
             self.tenure.post.hub.clients.set_blocked(&self.tenure.client, false);
         }
-    }
-
-    /// Takes what other nodes have answered into the output.
-    fn collect(&mut self, cx: &mut Context<'_>, desk: &mut Desk) {
-        let Some(passage) = &mut self.passage else { return };
-        let Desk { worker, output, .. } = desk;
-        if self.unsent.is_none() && !output.is_empty() {
-            // As before a batch: what a handler that panicked has left.
-            *output = Reply::default();
-        }
-        let reply = self.unsent.as_deref_mut().unwrap_or(output);
-        reply.set_proto(self.protocol);
-        let mut means = Means { pool: &self.tenure.post.pool, worker, session: &mut self.session };
-        passage.collect(cx, &mut means, reply);
-        if passage.has_lapsed() {
-            self.phase = Phase::Dead;
-            desk.output = Reply::default();
-        }
-        if self.unsent.is_none() && self.phase != Phase::Dead && !desk.output.is_empty() {
-            self.send(cx, desk);
-        }
-    }
-
-    /// Whether other nodes' replies are awaited.
-    fn is_owed(&self) -> bool {
-        self.passage.as_ref().is_some_and(|passage| passage.is_busy())
     }
 
     /// Nothing is in hand: reads what there is into the desk's buffer, executes what is whole, keeps the rest.
@@ -522,7 +497,10 @@ impl Connection {
                     return false;
                 }
             }
-            (Progress::Held | Progress::Away, _) => {
+            (Progress::Held | Progress::Away, passage) => {
+                if passage.as_mut().is_some_and(|passage| passage.settle_first()) {
+                    return false;
+                }
                 self.pause = Some(Box::pin(sleep(Duration::from_millis(CLUSTER_HOLD_RETRY_MS))));
                 worker.hub.clients.set_blocked(&self.tenure.client, true);
                 worker.hub.cluster.hold(&self.tenure.client);

@@ -403,15 +403,21 @@ impl Newcomer {
         let socket = SockRef::from(&self.socket);
         if let Accepted::Tcp(tcp) = &self.socket {
             drop(tcp.set_nodelay(true));
-            if keepalive_s > 0 {
-                // As Redis spreads it: a first probe after the interval, then three at a third of it.
-                let keepalive = TcpKeepalive::new()
-                    .with_time(Duration::from_secs(keepalive_s))
-                    .with_interval(Duration::from_secs((keepalive_s / 3).max(1)))
-                    .with_retries(3);
-                drop(socket.set_tcp_keepalive(&keepalive));
-            }
+            keep_alive(&socket, keepalive_s);
         }
+    }
+}
+
+/// Has the system probe a connection that is silent for so long, and end it when nobody answers; never, for 0. A failure
+/// is that of a connection that has ended already.
+pub(super) fn keep_alive(socket: &SockRef<'_>, keepalive_s: u64) {
+    if keepalive_s > 0 {
+        // As Redis spreads it: a first probe after the interval, then three at a third of it.
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(keepalive_s))
+            .with_interval(Duration::from_secs((keepalive_s / 3).max(1)))
+            .with_retries(3);
+        drop(socket.set_tcp_keepalive(&keepalive));
     }
 }
 

@@ -4,6 +4,7 @@
 mod commands;
 mod nodes;
 mod operators;
+mod order;
 mod scripts;
 mod standard;
 #[path = "../support/mod.rs"]

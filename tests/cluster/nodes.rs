@@ -125,26 +125,39 @@ pub fn cluster(count: u8) -> (Vec<Node>, Arc<Table>) {
 /// A node that has no table yet and holds no lease.
 #[track_caller]
 pub fn alone(number: u8) -> Node {
+    start(number, false).0
+}
+
+/// The same with a gateway, and where that is.
+#[track_caller]
+pub fn with_gateway(number: u8) -> (Node, SocketAddr) {
+    start(number, true)
+}
+
+#[track_caller]
+fn start(number: u8, with_gateway: bool) -> (Node, SocketAddr) {
     let mut last = String::new();
     for _ in 0..STARTS_TRIED {
-        match started(number, free_port()) {
-            Ok(node) => return node,
+        let gateway = if with_gateway { free_port() } else { 0 };
+        match started(number, free_port(), gateway) {
+            Ok(node) => return (node, SocketAddr::from((Ipv4Addr::LOCALHOST, gateway))),
             Err(why) => last = why,
         }
     }
     panic!("no node starts: {last}");
 }
 
-fn started(number: u8, port: u16) -> Result<Node, String> {
+fn started(number: u8, port: u16, gateway: u16) -> Result<Node, String> {
     let setting = |name: &str, text: &str| Setting {
         param: param::find(name).expect("a parameter"),
         text: text.to_owned(),
         origin: "test".to_owned(),
     };
-    let port_text = port.to_string();
+    let (port_text, gateway) = (port.to_string(), gateway.to_string());
     let settings = [
         setting("cluster-enabled", "yes"),
         setting("port", &port_text),
+        setting("gateway-port", &gateway),
         setting("bind", "127.0.0.1"),
         setting("metrics-port", "0"),
         setting("threads", "1"),

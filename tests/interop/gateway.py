@@ -1,6 +1,8 @@
 """What plain redis-py, which knows nothing of the cluster behind it, does through the gateway: host, port, protocol."""
 
 import sys
+import threading
+import time
 
 import redis
 
@@ -47,6 +49,27 @@ try:
     raise AssertionError("keys of two slots in one transaction")
 except redis.ResponseError as error:
     assert "CROSSSLOT" in str(error) or "hash to the same slot" in str(error), error
+
+
+
+def push_when_waited_for(key, value):
+    other = redis.Redis(host=host, port=port, protocol=protocol, decode_responses=True)
+    deadline = time.monotonic() + 30
+    while not any("b" in one["flags"] and one["cmd"] == "blpop" for one in other.client_list()):
+        assert time.monotonic() < deadline, "nobody waits"
+    other.rpush(key, value)
+
+
+# A dozen keys are on all nodes, most likely.
+for index in range(12):
+    key = f"queue:{index}"
+    pusher = threading.Thread(target=push_when_waited_for, args=(key, f"job {index}"))
+    pusher.start()
+    assert client.blpop([key], timeout=30) in ((key, f"job {index}"), [key, f"job {index}"])
+    pusher.join()
+assert client.blpop(["queue:0"], timeout=0.01) is None
+assert client.xadd("{q}log", {"f": "v"}, id="1-1") == "1-1"
+assert client.xread({"{q}log": "$"}, block=10) in ([], {}, None)
 
 assert client.set("ttl", "v", ex=100) and 0 < client.ttl("ttl") <= 100
 assert client.delete(*keys) == 500

@@ -136,7 +136,8 @@ fn integer(reply: &[u8]) -> Option<i64> {
     parse_i64(reply.strip_prefix(b":")?.strip_suffix(b"\r\n")?)
 }
 
-fn bulk(reply: &[u8]) -> Option<&[u8]> {
+/// The bytes of a bulk string.
+pub(super) fn bulk(reply: &[u8]) -> Option<&[u8]> {
     let at = memchr::memchr(b'\n', reply)? + 1;
     reply.get(at..)?.strip_suffix(b"\r\n")
 }
@@ -146,7 +147,8 @@ fn elements(reply: &[u8]) -> Option<&[u8]> {
     array_head(reply).map(|(_, at)| &reply[at..])
 }
 
-fn take_element<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+/// Takes the first of the replies that `rest` consists of.
+pub(super) fn take_element<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = Measure::default().end(rest).ok()??;
     let (element, behind) = rest.split_at(length);
     *rest = behind;

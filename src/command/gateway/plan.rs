@@ -15,7 +15,7 @@ use crate::command::keys;
 use crate::command::scan::CURSOR_BITS;
 use crate::command::session::Session;
 use crate::command::spec::flags::WRITE;
-use crate::command::table;
+use crate::command::table::{self, Entry};
 use crate::command::txn;
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::error::Error;
@@ -41,7 +41,6 @@ pub struct PlannedPart {
 }
 
 /// What is to be done for a command.
-#[derive(Debug)]
 pub enum Plan {
     /// It goes as it is to the slot's owner.
     Whole {
@@ -59,6 +58,13 @@ pub enum Plan {
         /// Whether it may change data.
         writes: bool,
     },
+    /// It goes to the slot's owner over a link of its own, as it may wait there.
+    Wait {
+        /// The slot.
+        slot: Slot,
+        /// Its row.
+        entry: &'static Entry,
+    },
     /// WATCH of keys at another node: it needs a link of its own.
     Watch {
         /// The slot of the keys.
@@ -75,15 +81,24 @@ pub enum Plan {
     Refused(Error),
 }
 
+impl Plan {
+    /// Whether nothing may be under way when it begins: what it asks for is not of one link, or ends only when somebody
+    /// else does something.
+    pub fn is_alone(&self) -> bool {
+        match self {
+            Self::Watch { .. } | Self::Exec { .. } | Self::Wait { .. } => true,
+            Self::Parts { parts, .. } => parts.iter().any(|part| matches!(part.target, Target::Node(_))),
+            Self::Whole { .. } | Self::Refused(_) => false,
+        }
+    }
+}
+
 /// Makes the plan for a command that was found not to run here alone. For EXEC the session's queue is left in place.
 pub fn plan(view: &View, session: &Session, args: Args<'_>) -> Plan {
     let entry = match table::resolve(args) {
         Ok(entry) => entry,
         Err(error) => return Plan::Refused(error),
     };
-    if blocking::may_wait(entry, args) {
-        return Plan::Refused(Error::GatewayWait);
-    }
     let writes = entry.spec.has(WRITE);
     if txn::is_exec(entry) {
         return exec(session);
@@ -95,6 +110,9 @@ pub fn plan(view: &View, session: &Session, args: Args<'_>) -> Plan {
     let visited = keys::for_each_routed(entry.spec, args, |at, _| slots.add(slot_of(&args[at])));
     match (slots.first, visited) {
         (Some(slot), Ok(())) if txn::is_watch(entry) => Plan::Watch { slot },
+        (Some(slot), Ok(())) if !slots.differ && blocking::may_wait(entry, args) => {
+            Plan::Wait { slot, entry }
+        }
         (Some(slot), Ok(())) if !slots.differ => Plan::Whole { slot, writes },
         (Some(_), Ok(())) if is_split(entry) => split(entry.spec.name, args, writes),
         _ => Plan::Refused(Error::CrossSlot),

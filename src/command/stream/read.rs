@@ -74,26 +74,44 @@ const BY_STREAM: Shape = Shape::OneOf(&[
     Shape::Map(&Shape::Bulk, &Shape::Array(&ENTRY)),
 ]);
 
-/// The keys, found as the command itself reads its options: the word STREAMS may also be a group's name.
-fn keys(args: Args<'_>, visit: &mut dyn FnMut(usize, KeyFlags)) -> bool {
-    let mut at = 1;
-    while let Some(word) = args.get(at) {
+/// Where the parts of a request stand.
+pub(in crate::command) struct Layout {
+    /// How long to wait, if it waits.
+    pub block_at: Option<usize>,
+    /// The first key.
+    pub keys_at: usize,
+    /// How many keys there are; as many IDs stand behind them.
+    pub streams: usize,
+}
+
+/// Where the parts of a request stand, found as the command itself reads its options: the word STREAMS may also be a
+/// group's name. Nothing for one that is malformed.
+pub(in crate::command) fn layout(args: Args<'_>) -> Option<Layout> {
+    let (mut at, mut block_at) = (1, None);
+    loop {
+        let word = args.get(at)?;
         if word.eq_ignore_ascii_case(b"streams") {
             let rest = args.len() - at - 1;
-            if rest == 0 || rest % 2 == 1 {
-                return false;
-            }
-            (at + 1..=at + rest / 2).for_each(|key| visit(key, RO | ACCESS));
-            return true;
+            let is_whole = rest > 0 && rest.is_multiple_of(2);
+            return is_whole.then_some(Layout { block_at, keys_at: at + 1, streams: rest / 2 });
         }
         at += match word {
-            word if word.eq_ignore_ascii_case(b"block") || word.eq_ignore_ascii_case(b"count") => 2,
+            word if word.eq_ignore_ascii_case(b"block") => {
+                block_at = Some(at + 1);
+                2
+            }
+            word if word.eq_ignore_ascii_case(b"count") => 2,
             word if word.eq_ignore_ascii_case(b"group") => 3,
             word if word.eq_ignore_ascii_case(b"noack") => 1,
-            _ => return false,
+            _ => return None,
         };
     }
-    false
+}
+
+fn keys(args: Args<'_>, visit: &mut dyn FnMut(usize, KeyFlags)) -> bool {
+    let Some(layout) = layout(args) else { return false };
+    (layout.keys_at..layout.keys_at + layout.streams).for_each(|key| visit(key, RO | ACCESS));
+    true
 }
 
 /// A request's options.

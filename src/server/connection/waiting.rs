@@ -1,5 +1,6 @@
 //! A connection whose client waits in a blocking command: it reads on, to notice when the peer leaves, and executes
-//! nothing until the client was served, released, or its time is up.
+//! nothing until the client was served, released, or its time is up. Where it came by the gateway and its slot goes to
+//! another node, it goes on waiting there.
 //!
 //! Session and request lie in the seat meanwhile (`hub::blocked`), where whoever changes a key runs the request. The
 //! connection owns a session without rights for that time, which no request sees.
@@ -17,6 +18,7 @@ use crate::base::limits::{CLUSTER_HOLD_RETRY_MS, INPUT_BACKLOG_BYTES};
 use crate::command::blocking::{self, Parked};
 use crate::command::context::WorkerLocal;
 use crate::command::execute::{Progress, count_in_vain, execute};
+use crate::command::gateway::Errand;
 use crate::command::session::{Closing, ReplyMode, Session};
 use crate::hub::blocked::{Release, Seat, Waiter};
 use crate::resp::args::OwnedArgs;
@@ -159,7 +161,12 @@ impl Connection {
                 desk.worker.hub.clients.set_blocked(&self.tenure.client, true);
                 desk.worker.hub.cluster.hold(&self.tenure.client);
             }
-            Progress::Done | Progress::Away | Progress::Apart => {
+            Progress::Away => {
+                self.session.place_kept = None;
+                let errand = Errand::moved_on(parked.entry, parked.args, waiting.until_ms);
+                self.wait_away(desk, parked.slot, errand);
+            }
+            Progress::Done | Progress::Apart => {
                 self.session.place_kept = None;
                 self.out(desk).append(reply);
                 self.after_wait(cx, desk);
@@ -173,7 +180,7 @@ impl Connection {
     }
 
     /// Where replies go now.
-    fn out<'a>(&'a mut self, desk: &'a mut Desk) -> &'a mut Reply {
+    pub(super) fn out<'a>(&'a mut self, desk: &'a mut Desk) -> &'a mut Reply {
         if self.unsent.is_none() && !desk.output.is_empty() {
             // A handler that panicked has left half a reply to somebody else.
             desk.output = Reply::default();

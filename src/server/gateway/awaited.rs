@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
+use crate::base::slot::Slot;
 use crate::command::gateway::{Join, Target};
 use crate::resp::reply::Reply;
 use crate::server::gateway::link::Call;
@@ -14,6 +15,8 @@ use crate::server::gateway::link::Call;
 pub enum Stage {
     /// To be sent, or sent again.
     Unsent,
+    /// To be sent again as soon as what stands before it, of the same slot, is done.
+    Held,
     /// Sent to another node.
     Sent(Rc<Call>),
     /// This is its reply.
@@ -45,6 +48,14 @@ impl Part {
         Self { target, moved_to: None, bytes, requests, stage: Stage::Unsent, moves: 0, until_ms: 0 }
     }
 
+    /// The slot of its keys, if it is of one.
+    pub fn slot(&self) -> Option<Slot> {
+        match self.target {
+            Target::Slot(slot) => Some(slot),
+            Target::Node(_) => None,
+        }
+    }
+
     /// Its reply, if it has one.
     pub fn reply(&self) -> Option<&[u8]> {
         match &self.stage {
@@ -63,6 +74,8 @@ pub enum Kind {
     Watch,
     /// EXEC on the link that watches: where the slot or the link is gone, so are the watched keys.
     WatchedExec,
+    /// A command that waits (BLPOP), on a link of its own.
+    Waits,
 }
 
 /// A request that waits.
@@ -89,7 +102,7 @@ impl Awaited {
         for part in &mut self.parts {
             match &part.stage {
                 Stage::Done(_) => {}
-                Stage::Unsent => done = false,
+                Stage::Unsent | Stage::Held => done = false,
                 Stage::Sent(call) => match call.take_reply() {
                     Some(reply) => part.stage = Stage::Done(reply),
                     None => done = false,

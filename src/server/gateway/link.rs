@@ -3,7 +3,16 @@
 //!
 //! Everything happens on one worker's thread: requests are put into the link's buffer by connections, and its own task
 //! writes and reads. When the link ends, each request in it learns whether a byte of it was sent: if none was, it may be
-//! sent again elsewhere; otherwise its fate is unknown. Bounds: [`GATEWAY_LINK_BYTES`] and [`GATEWAY_LINK_REQUESTS`] waiting,
+//! sent again elsewhere; otherwise its fate is unknown.
+//!
+//! Requests of a slot keep their order even where the slot leaves the other node and comes back to it: what it refuses
+//! makes it refuse all of that slot that was sent before it is told that this side has heard of it, which the link does
+//! at once ([`GATEWAY_CAPABILITY`]).
+//!
+//! A link on which one client waits in a blocking command is silent for as long as that lasts. It ends when the node has
+//! not owned the slot for [`GATEWAY_ASTRAY_MS`], or is late by [`GATEWAY_SILENT_MS`] with its answer that time is up.
+//!
+//! Bounds: [`GATEWAY_LINK_BYTES`] and [`GATEWAY_LINK_REQUESTS`] waiting,
 //! [`GATEWAY_REPLY_MAX_BYTES`] for a reply, [`GATEWAY_CONNECT_MS`] to connect, [`GATEWAY_SILENT_MS`] without a byte.
 
 use std::cell::{Cell, RefCell};
@@ -18,6 +27,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
@@ -25,13 +35,16 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::base::limits::{
-    GATEWAY_CONNECT_MS, GATEWAY_GONE_MS, GATEWAY_IDLE_MS, GATEWAY_LINK_BYTES, GATEWAY_LINK_REQUESTS,
-    GATEWAY_READ_BYTES, GATEWAY_REPLY_MAX_BYTES, GATEWAY_SILENT_MS, TURN_READS,
+    GATEWAY_ASTRAY_MS, GATEWAY_CONNECT_MS, GATEWAY_GONE_MS, GATEWAY_IDLE_MS, GATEWAY_LINK_BYTES,
+    GATEWAY_LINK_REQUESTS, GATEWAY_READ_BYTES, GATEWAY_REPLY_MAX_BYTES, GATEWAY_SILENT_MS, TURN_READS,
 };
+use crate::base::slot::Slot;
+use crate::command::client::GATEWAY_CAPABILITY;
 use crate::hub::Hub;
 use crate::resp::args::OwnedArgs;
 use crate::resp::measure::Measure;
 use crate::resp::reply::Proto;
+use crate::server::listener::keep_alive;
 
 /// What a connection's requests share: who is woken, and whether something went wrong.
 #[derive(Debug)]
@@ -88,6 +101,11 @@ impl Call {
         }
     }
 
+    /// Whether it was sent, and will not be answered.
+    pub fn is_lost(&self) -> bool {
+        matches!(*self.outcome.borrow(), Outcome::Lost)
+    }
+
     fn end(&self, outcome: Outcome) {
         let plain = matches!(&outcome, Outcome::Reply(reply) if !is_elsewhere(reply));
         if !plain {
@@ -113,6 +131,18 @@ struct InFlight {
     /// Replies that are still to come; the last is the call's, unless an earlier one says that the slot is elsewhere.
     replies: u32,
     elsewhere: Option<Vec<u8>>,
+    /// It says that a refusal was heard of.
+    is_notice: bool,
+}
+
+/// That a client waits at the other node.
+#[derive(Clone, Copy)]
+struct Patience {
+    slot: Slot,
+    /// When the other node says that time is up, on the monotonic clock.
+    until_ns: Option<u64>,
+    /// Since when the other node is not the slot's owner; 0 while it is.
+    astray_ns: u64,
 }
 
 #[derive(Default)]
@@ -129,6 +159,11 @@ struct State {
     /// When something was last sent or heard, on the monotonic clock.
     used_ns: u64,
     heard_ns: u64,
+    patience: Option<Patience>,
+    /// The notice that a refusal was heard of is under way.
+    noticed: bool,
+    /// It was not written yet, and nobody else sees to that.
+    unwritten: bool,
     ended: bool,
 }
 
@@ -188,16 +223,44 @@ impl Link {
         call
     }
 
-    /// Ends the link as soon as its task runs.
+    /// Ends the link: what waits learns so at once, before anything is sent over another.
     pub fn close(&self) {
-        let waker = {
-            let mut state = self.state.borrow_mut();
-            state.ended = true;
-            state.waker.take()
-        };
+        self.end();
+        let waker = self.state.borrow_mut().waker.take();
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// A client waits at the other node for keys of this slot, for so long at most; before that is sent.
+    pub fn wait_for(&self, slot: Slot, left_ms: Option<u64>) {
+        let now_ns = self.hub.clock.mono_ns();
+        let until_ns = left_ms.map(|left_ms| now_ns.saturating_add(left_ms.saturating_mul(1_000_000)));
+        self.state.borrow_mut().patience = Some(Patience { slot, until_ns, astray_ns: 0 });
+    }
+
+    /// Nobody waits any more.
+    pub fn end_wait(&self) {
+        self.state.borrow_mut().patience = None;
+    }
+
+    /// The slot for whose keys a client waits, if one does.
+    pub fn awaits(&self) -> Option<Slot> {
+        self.state.borrow().patience.map(|patience| patience.slot)
+    }
+
+    /// Whether a wait is to be given up; `owned` says whether the other node is the slot's owner.
+    pub fn is_waited_out(&self, now_ns: u64, owned: bool) -> bool {
+        let mut state = self.state.borrow_mut();
+        let Some(patience) = &mut state.patience else { return false };
+        let is_past = |since_ns: u64, for_ms: u64| now_ns.saturating_sub(since_ns) / 1_000_000 > for_ms;
+        patience.astray_ns = match (owned, patience.astray_ns) {
+            (true, _) => 0,
+            (false, 0) => now_ns,
+            (false, since_ns) => since_ns,
+        };
+        patience.astray_ns != 0 && is_past(patience.astray_ns, GATEWAY_ASTRAY_MS)
+            || patience.until_ns.is_some_and(|until_ns| is_past(until_ns, GATEWAY_SILENT_MS))
     }
 
     /// Whether the link is of no more use: it has been idle, or its node silent, for too long. A node that is no longer a
@@ -218,11 +281,7 @@ impl Link {
         let config = self.hub.config.load();
         let password = config.requirepass.expose();
         let mut state = self.state.borrow_mut();
-        let mut say = |words: &[&str]| {
-            let mut bytes = Vec::new();
-            OwnedArgs::from_slices(words).as_args().encode_into(&mut bytes);
-            state.push(None, &bytes, 1);
-        };
+        let mut say = |words: &[&str]| state.say(words, false);
         match (proto, password.is_empty()) {
             (Proto::Resp3, true) => say(&["HELLO", "3"]),
             (Proto::Resp3, false) => say(&["HELLO", "3", "AUTH", "default", password]),
@@ -230,6 +289,7 @@ impl Link {
             (Proto::Resp2, false) => say(&["AUTH", password]),
         }
         say(&["CLIENT", "SETNAME", "larder-gateway"]);
+        say(&["CLIENT", "CAPA", GATEWAY_CAPABILITY]);
     }
 
     /// Writes and reads as far as the socket lets it, and within a turn; never completes but by an error.
@@ -257,7 +317,12 @@ impl Link {
         for _ in 0..TURN_READS {
             input.bytes.reserve(GATEWAY_READ_BYTES);
             let length = match pin!(stream.read_buf(&mut input.bytes)).poll(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    if std::mem::take(&mut state.unwritten) {
+                        cx.waker().wake_by_ref();
+                    }
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 Poll::Ready(Ok(length)) => length,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -277,6 +342,9 @@ impl Link {
     fn end(&self) {
         let (in_flight, sent) = {
             let mut state = self.state.borrow_mut();
+            if state.ended {
+                return;
+            }
             state.ended = true;
             let sent = state.base + state.written as u64;
             state.out = Vec::new();
@@ -303,7 +371,27 @@ impl State {
         let start = self.base + self.out.len() as u64;
         self.out.extend_from_slice(bytes);
         self.in_flight_bytes += bytes.len();
-        self.in_flight.push_back(InFlight { call, start, bytes: bytes.len(), replies, elsewhere: None });
+        let (bytes, elsewhere, is_notice) = (bytes.len(), None, false);
+        self.in_flight.push_back(InFlight { call, start, bytes, replies, elsewhere, is_notice });
+    }
+
+    /// A request of the link itself.
+    fn say(&mut self, words: &[&str], is_notice: bool) {
+        let mut bytes = Vec::new();
+        OwnedArgs::from_slices(words).as_args().encode_into(&mut bytes);
+        self.push(None, &bytes, 1);
+        if let Some(last) = self.in_flight.back_mut() {
+            last.is_notice = is_notice;
+        }
+    }
+
+    /// Tells the other side that a refusal of its was heard of; once for all refusals until it has been told.
+    #[cold]
+    fn notice(&mut self) {
+        if !self.noticed {
+            (self.noticed, self.unwritten) = (true, true);
+            self.say(&["CLIENT", "CAPA", GATEWAY_CAPABILITY], true);
+        }
     }
 
     fn forget_written(&mut self) {
@@ -346,14 +434,19 @@ impl State {
             return Err(io::Error::other(String::from_utf8_lossy(reply).trim_end().to_owned()));
         };
         front.replies -= 1;
-        if front.replies > 0 {
-            if is_elsewhere(reply) && front.elsewhere.is_none() {
-                front.elsewhere = Some(reply.to_vec());
-            }
+        let (is_last, refused) = (front.replies == 0, is_elsewhere(reply));
+        if !is_last && refused && front.elsewhere.is_none() {
+            front.elsewhere = Some(reply.to_vec());
+        }
+        if refused {
+            self.notice();
+        }
+        if !is_last {
             return Ok(());
         }
         let Some(done) = self.in_flight.pop_front() else { return Ok(()) };
         self.in_flight_bytes -= done.bytes;
+        self.noticed &= !done.is_notice;
         match done.call {
             Some(call) => call.end(Outcome::Reply(done.elsewhere.unwrap_or_else(|| reply.to_vec()))),
             None if reply.starts_with(b"-") => {
@@ -382,6 +475,7 @@ async fn serve(link: &Link) -> io::Result<()> {
         .map_err(|_| io::ErrorKind::TimedOut)??;
     // A failure costs speed only.
     drop(stream.set_nodelay(true));
+    keep_alive(&SockRef::from(&stream), link.hub.config.load().tcp_keepalive);
     let mut input = Input::default();
     poll_fn(|cx| link.poll(&mut stream, &mut input, cx)).await
 }

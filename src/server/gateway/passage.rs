@@ -3,13 +3,24 @@
 //!
 //! A reply made here while an earlier one is still awaited is cut from the connection's output and kept behind that one.
 //! Requests to several nodes are under way at once, which nobody can tell apart: what concerns one slot goes to one node
-//! over one link, in order. Once something goes wrong (MOVED, a link that ends, another table) nothing new is begun before
-//! all that waits is settled, so that the order holds while slots move.
+//! over one link, in order.
 //!
-//! Bounds: [`GATEWAY_PENDING_MAX`] requests wait; each is tried again for [`GATEWAY_RETRY_MAX_MS`].
+//! Requests for one key take effect in the order sent, also while its slot moves:
+//! - Once something goes wrong (MOVED, a link that ends, another table, another protocol) nothing new is begun before all
+//!   that waits is settled. Nothing runs here by another table than that by which requests are under way
+//!   (`Session::owed`).
+//! - A request that was refused is sent on when what stands before it, of the same slot, is answered, not before; what was
+//!   sent behind it to the same node is refused there, too (see `Link`), and follows it.
+//! - What is of all nodes (FLUSHALL, DBSIZE) begins when nothing is under way, and nothing begins before it is answered.
+//! - A read whose link was lost is not tried again behind a write that may have been executed.
+//!
+//! A command that waits at another node does so alone, on a link of its own (see `Vigil`); what is behind it in the
+//! pipeline waits.
+//!
+//! Bounds: [`GATEWAY_PENDING_MAX`] requests wait; each is tried again for `GATEWAY_RETRY_MAX_MS`.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,15 +31,11 @@ use std::time::Duration;
 use smallvec::{SmallVec, smallvec};
 use tokio::time::{Sleep, sleep};
 
-use crate::base::limits::{
-    GATEWAY_MOVED_MAX, GATEWAY_PENDING_MAX, GATEWAY_RETRY_MAX_MS, GATEWAY_RETRY_MS, REQUEST_MAX_BYTES,
-    SHARED_REPLY_MIN, WRITE_SLICES,
-};
+use crate::base::limits::{GATEWAY_PENDING_MAX, GATEWAY_RETRY_MAX_MS, GATEWAY_RETRY_MS, SHARED_REPLY_MIN};
 use crate::base::slot::Slot;
-use crate::cluster::route::View;
+use crate::cluster::route::{SlotSet, View};
 use crate::command::context::WorkerLocal;
-use crate::command::execute::{Progress, execute};
-use crate::command::gateway::{Join, Plan, Target, plan};
+use crate::command::gateway::{Errand, Join, Plan, Target, plan};
 use crate::command::session::{ReplyMode, Session};
 use crate::command::txn;
 use crate::hub::Hub;
@@ -36,14 +43,12 @@ use crate::hub::cluster::count;
 use crate::resp::args::Args;
 use crate::resp::output::Mark;
 use crate::resp::reply::{Proto, Reply};
-use crate::resp::request::{Limits, Scan, Scanner};
 use crate::server::gateway::awaited::{Awaited, Kind, Part, Stage};
+use crate::server::gateway::here::run_here;
+use crate::server::gateway::judge::{Judge, disown_reads};
 use crate::server::gateway::link::{Link, Mailbox, Outcome, is_elsewhere};
-use crate::server::gateway::pool::{Pool, address_of, address_of_moved};
-
-const OK: &[u8] = b"+OK\r\n";
-const DOWN: &[u8] = b"-CLUSTERDOWN The gateway cannot reach the node that serves this slot\r\n";
-const LOST: &[u8] = b"-ERR the gateway lost its link to the node that serves this slot before the reply came: the command may or may not have been executed\r\n";
+use crate::server::gateway::pool::{Pool, address_of};
+use crate::server::gateway::vigil::{OwnLink, Vigil};
 
 /// The link on which the session's watched keys are watched.
 struct Pinned {
@@ -69,18 +74,24 @@ pub struct Passage {
     pending: VecDeque<Awaited>,
     /// Behind it, replies wait for those that are pending.
     mark: Option<Mark>,
-    /// The table as of this batch.
-    view: Option<Arc<View>>,
-    /// The table that pending requests were sent by.
-    stamp: (u32, u64),
+    /// The table as of this batch, and its number.
+    view: Option<(u64, Arc<View>)>,
+    /// The number of the table that pending requests were sent by, and the protocol.
+    generation: u64,
+    proto: Proto,
     /// Nothing new is begun while something is pending.
     barrier: bool,
     /// Requests wait in the input for something here.
     stalled: bool,
+    /// Requests are to be sent again when others are done.
+    holds: bool,
     timer: Option<Pin<Box<Sleep>>>,
     pinned: Option<Pinned>,
     /// To be closed when nothing is pending.
     retiring: Option<Rc<Link>>,
+    /// The command that waits at another node, and the link for such commands. Nothing else is pending meanwhile.
+    vigil: Option<Box<Vigil>>,
+    own: Option<Box<OwnLink>>,
     /// The node's lease ran out while a part ran here: no reply may leave.
     lapsed: bool,
     local: u64,
@@ -101,12 +112,16 @@ impl Passage {
             pending: VecDeque::new(),
             mark: None,
             view: None,
-            stamp: (0, 0),
+            generation: 0,
+            proto: Proto::Resp2,
             barrier: false,
             stalled: false,
+            holds: false,
             timer: None,
             pinned: None,
             retiring: None,
+            vigil: None,
+            own: None,
             lapsed: false,
             local: 0,
         }
@@ -115,6 +130,19 @@ impl Passage {
     /// Whether replies are owed.
     pub fn is_busy(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// Whether the client waits at another node (BLPOP).
+    pub fn is_waiting(&self) -> bool {
+        self.vigil.is_some()
+    }
+
+    /// Has the next request wait until nothing is pending; false if nothing is.
+    pub fn settle_first(&mut self) -> bool {
+        let busy = self.is_busy();
+        self.barrier |= busy;
+        self.stalled |= busy;
+        busy
     }
 
     /// Whether the next request waits for something here.
@@ -132,7 +160,7 @@ impl Passage {
         self.view = None;
         if self.is_busy() {
             self.mark = Some(reply.checkpoint());
-            self.barrier |= self.view(hub).table.stamp() != self.stamp;
+            self.barrier |= hub.cluster.routes.generation() != self.generation;
         }
     }
 
@@ -171,10 +199,8 @@ impl Passage {
     ) -> bool {
         let view = self.view(&means.worker.hub);
         let plan = plan(&view, means.session, args);
-        let alone = matches!(plan, Plan::Watch { .. } | Plan::Exec { .. });
-        if alone && self.is_busy() {
-            self.barrier = true;
-            self.stalled = true;
+        let alone = plan.is_alone();
+        if (alone || reply.proto() != self.proto) && self.settle_first() {
             return false;
         }
         let silent = means.session.reply_mode != ReplyMode::On;
@@ -187,6 +213,12 @@ impl Passage {
                     .map(|part| Part::new(part.target, part.bytes.into_boxed_slice(), part.requests))
                     .collect();
                 self.push(means, reply, awaited(parts, join, writes));
+                self.barrier |= alone;
+                true
+            }
+            Plan::Wait { slot, entry } => {
+                let errand = Errand::new(entry, args, means.worker.state.now_ms);
+                self.begin_wait(means, reply, slot, errand);
                 true
             }
             Plan::Watch { slot } => self.take_watch(means, reply, slot, args),
@@ -235,6 +267,25 @@ impl Passage {
         let part = Part::new(Target::Slot(slot), bytes, 1);
         self.push(means, reply, awaited(smallvec![part], Join::AsIs, writes));
         true
+    }
+
+    /// Takes a command that has waited here until its slot went to another node.
+    pub fn wait_away(&mut self, means: &mut Means<'_>, reply: &mut Reply, slot: Slot, errand: Errand) {
+        self.view = None;
+        self.begin_wait(means, reply, slot, errand);
+        if means.session.reply_mode == ReplyMode::Skip {
+            means.session.reply_mode = ReplyMode::On;
+        }
+        self.finish(&means.worker.hub, reply);
+    }
+
+    fn begin_wait(&mut self, means: &mut Means<'_>, reply: &mut Reply, slot: Slot, errand: Errand) {
+        let writes = errand.writes();
+        self.vigil = Some(Box::new(Vigil::begin(&means.worker.hub, &means.session.client, errand)));
+        let part = Part::new(Target::Slot(slot), Box::default(), 1);
+        let waits = Awaited { kind: Kind::Waits, ..awaited(smallvec![part], Join::AsIs, writes) };
+        self.push(means, reply, waits);
+        self.barrier = true;
     }
 
     fn take_watch(&mut self, means: &mut Means<'_>, reply: &mut Reply, slot: Slot, args: Args<'_>) -> bool {
@@ -298,7 +349,7 @@ impl Passage {
         let view = self.view(&means.worker.hub);
         let mut sent = true;
         for part in &mut awaited.parts {
-            sent &= self.send(means, &view, reply.proto(), part);
+            sent &= self.dispatch(means, (&view, reply.proto(), awaited.kind), part);
         }
         self.enter(means, reply, awaited);
         if !sent {
@@ -308,12 +359,14 @@ impl Passage {
         }
     }
 
-    fn enter(&mut self, means: &Means<'_>, reply: &mut Reply, mut awaited: Awaited) {
+    fn enter(&mut self, means: &mut Means<'_>, reply: &mut Reply, mut awaited: Awaited) {
         awaited.silent = means.session.reply_mode != ReplyMode::On;
         awaited.behind = Reply::new(reply.proto());
         self.cut(reply);
         if self.pending.is_empty() {
-            self.stamp = self.view.as_ref().map_or((0, 0), |view| view.table.stamp());
+            self.generation = self.view.as_ref().map_or(0, |(generation, _)| *generation);
+            self.proto = reply.proto();
+            means.session.owed = self.generation;
         }
         self.pending.push_back(awaited);
         self.mark = Some(reply.checkpoint());
@@ -329,33 +382,41 @@ impl Passage {
     }
 
     /// Sends one part, or runs it here. False if nobody is known to send it to; then it stays unsent.
-    fn send(&self, means: &mut Means<'_>, view: &View, proto: Proto, part: &mut Part) -> bool {
-        let address = match part.moved_to.take() {
-            Some(address) => address,
-            None => {
-                let member = match part.target {
-                    Target::Slot(slot) => view.owner(slot),
-                    Target::Node(id) => view.table.member(id),
-                };
-                match member {
-                    None => return false,
-                    Some(member) if member.id == view.me => {
-                        return match run_here(means, proto, part) {
-                            Some(done) => {
-                                part.stage = Stage::Done(done);
-                                true
-                            }
-                            None => false,
-                        };
-                    }
-                    Some(member) => address_of(member),
-                }
-            }
+    fn dispatch(
+        &mut self,
+        means: &mut Means<'_>,
+        (view, proto, kind): (&View, Proto, Kind),
+        part: &mut Part,
+    ) -> bool {
+        let member = match part.target {
+            Target::Slot(slot) => view.owner(slot),
+            Target::Node(id) => view.table.member(id),
         };
+        let here = member.is_some_and(|member| member.id == view.me) && part.moved_to.is_none();
+        if here && kind != Kind::Waits {
+            let done = run_here(means, proto, part);
+            let was_done = done.is_some();
+            part.stage = done.map_or(Stage::Unsent, Stage::Done);
+            return was_done;
+        }
+        let Some(address) = part.moved_to.take().or_else(|| member.map(address_of)) else { return false };
         count(&means.worker.hub.cluster.gateway.remote);
-        let link = means.pool.link(address, proto);
-        part.stage = Stage::Sent(link.send(&self.mailbox, &part.bytes, part.requests));
+        if kind == Kind::Waits {
+            self.send_waiting(means, (address, proto), part);
+        } else {
+            let link = means.pool.link(address, proto);
+            part.stage = Stage::Sent(link.send(&self.mailbox, &part.bytes, part.requests));
+        }
         true
+    }
+
+    /// Sends a command that waits; where its slot has come to this node meanwhile, to this node's own port.
+    fn send_waiting(&mut self, means: &Means<'_>, (address, proto): (SocketAddr, Proto), part: &mut Part) {
+        let (Some(vigil), Some(slot)) = (&mut self.vigil, part.slot()) else { return };
+        let known = self.own.take().filter(|own| own.leads_to(address, proto));
+        let own = known.unwrap_or_else(|| Box::new(OwnLink::open(means.pool, &self.mailbox, address, proto)));
+        part.stage = Stage::Sent(vigil.send(&own, &self.mailbox, slot, means.worker.state.now_ms));
+        self.own = Some(own);
     }
 
     /// Writes every reply whose turn it is, and sends again what must be.
@@ -365,7 +426,7 @@ impl Passage {
             self.timer = None;
             self.stalled = false;
         }
-        if self.is_busy() && (fired || self.mailbox.trouble.take()) {
+        if self.is_busy() && (self.mailbox.trouble.take() || fired || self.holds) {
             self.mend(means, out.proto(), fired);
         }
         while let Some(front) = self.pending.front_mut() {
@@ -376,8 +437,16 @@ impl Passage {
             write(means.worker, done, out);
             self.stalled = self.barrier;
         }
+        if let (Some(vigil), Some(own), false) = (&mut self.vigil, &mut self.own, self.pending.is_empty())
+            && vigil.heed(own, means.pool, &self.mailbox, fired)
+        {
+            self.set_timer();
+        }
         if self.pending.is_empty() {
             self.barrier = false;
+            self.holds = false;
+            means.session.owed = 0;
+            self.end_wait();
             self.retire();
             if self.timer.is_none() {
                 self.stalled = false;
@@ -398,8 +467,19 @@ impl Passage {
         }
     }
 
+    fn end_wait(&mut self) {
+        if self.vigil.take().is_some()
+            && let Some(own) = &self.own
+        {
+            own.rest();
+        }
+    }
+
     fn view(&mut self, hub: &Hub) -> Arc<View> {
-        Arc::clone(self.view.get_or_insert_with(|| hub.cluster.routes.view()))
+        let routes = &hub.cluster.routes;
+        // The number first: then the table may be later than it says, which is found out, but not earlier.
+        let (_, view) = self.view.get_or_insert_with(|| (routes.generation(), routes.view()));
+        Arc::clone(view)
     }
 
     fn stall_for_a_while(&mut self) {
@@ -419,27 +499,37 @@ impl Passage {
     /// else after a while.
     fn mend(&mut self, means: &mut Means<'_>, proto: Proto, fired: bool) {
         means.worker.refresh_now();
+        let now_ms = means.worker.state.now_ms;
         let view = means.worker.hub.cluster.routes.view();
         let mut later = false;
+        let mut given_up = SlotSet::default();
         let mut pending = std::mem::take(&mut self.pending);
+        disown_reads(means.worker, pending.iter_mut());
         for awaited in &mut pending {
+            let judge = Judge { view: &view, proto, kind: awaited.kind, writes: awaited.writes };
             for part in &mut awaited.parts {
                 let outcome = match &part.stage {
                     Stage::Done(_) => continue,
-                    Stage::Unsent => Outcome::Unsent,
+                    // It has its turn, unless that before it had none in all the time that is given to either.
+                    Stage::Held
+                        if now_ms < part.until_ms
+                            || !part.slot().is_some_and(|slot| given_up.contains(slot)) =>
+                    {
+                        continue;
+                    }
+                    Stage::Unsent | Stage::Held => Outcome::Unsent,
                     Stage::Sent(call) => call.take(),
                 };
                 part.stage = match outcome {
                     Outcome::Waiting => continue,
                     Outcome::Reply(reply) if !is_elsewhere(&reply) => Stage::Done(reply),
                     outcome => {
-                        let judge = Judge { view: &view, proto, kind: awaited.kind, writes: awaited.writes };
-                        if awaited.kind == Kind::Watch
-                            && let Some(pinned) = &mut self.pinned
-                        {
-                            pinned.broken = true;
+                        self.note_trouble(awaited.kind, part, &outcome, now_ms);
+                        let verdict = judge.verdict(means.worker, part, outcome);
+                        if let (Stage::Done(_), Some(slot)) = (&verdict, part.slot()) {
+                            given_up.insert(slot);
                         }
-                        judge.verdict(means.worker, part, outcome)
+                        verdict
                     }
                 };
                 later |= matches!(part.stage, Stage::Unsent) && part.moved_to.is_none();
@@ -455,6 +545,22 @@ impl Passage {
         self.lapsed |= !means.worker.may_answer();
     }
 
+    /// A part was not simply answered.
+    fn note_trouble(&mut self, kind: Kind, part: &mut Part, outcome: &Outcome, now_ms: u64) {
+        match (kind, &mut self.pinned, &self.vigil) {
+            (Kind::Watch, Some(pinned), _) => pinned.broken = true,
+            (Kind::Waits, _, Some(vigil)) => {
+                let has_waited = now_ms >= vigil.sent_ms().saturating_add(GATEWAY_RETRY_MAX_MS);
+                if has_waited && !matches!(outcome, Outcome::Unsent) {
+                    // This is another trouble than the last one.
+                    (part.until_ms, part.moves) = (0, 0);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends what is to be sent again, each slot's requests one after the other.
     fn send_again(
         &mut self,
         means: &mut Means<'_>,
@@ -462,62 +568,28 @@ impl Passage {
         proto: Proto,
         pending: &mut VecDeque<Awaited>,
     ) {
-        let unsent = pending.iter_mut().flat_map(|awaited| &mut awaited.parts);
-        for part in unsent.filter(|part| matches!(part.stage, Stage::Unsent)) {
-            count(&means.worker.hub.cluster.gateway.retries);
-            if !self.send(means, view, proto, part) {
-                self.set_timer();
-                // What follows may be of the same slot.
-                break;
+        let mut undone = SlotSet::default();
+        self.holds = false;
+        for awaited in pending {
+            for part in &mut awaited.parts {
+                let slot = part.slot();
+                if matches!(part.stage, Stage::Unsent | Stage::Held) {
+                    if slot.is_some_and(|slot| undone.contains(slot)) {
+                        part.stage = Stage::Held;
+                        self.holds = true;
+                        continue;
+                    }
+                    part.stage = Stage::Unsent;
+                    count(&means.worker.hub.cluster.gateway.retries);
+                    if !self.dispatch(means, (view, proto, awaited.kind), part) {
+                        self.set_timer();
+                    }
+                }
+                if let (Some(slot), false) = (slot, matches!(part.stage, Stage::Done(_))) {
+                    undone.insert(slot);
+                }
             }
         }
-    }
-}
-
-/// What is known when something went wrong with a part.
-struct Judge<'a> {
-    view: &'a View,
-    proto: Proto,
-    kind: Kind,
-    writes: bool,
-}
-
-impl Judge<'_> {
-    /// What becomes of the part: an answer, or another try.
-    fn verdict(&self, worker: &WorkerLocal, part: &mut Part, outcome: Outcome) -> Stage {
-        let now_ms = worker.state.now_ms;
-        let errors = &worker.hub.cluster.gateway.errors;
-        match (self.kind, &outcome) {
-            // That the keys are not watched makes the EXEC to come do nothing.
-            (Kind::Watch, _) => return Stage::Done(OK.to_vec()),
-            (_, Outcome::Lost) if self.writes => {
-                count(errors);
-                return Stage::Done(LOST.to_vec());
-            }
-            (Kind::WatchedExec, _) => {
-                let null: &[u8] = if self.proto == Proto::Resp3 { b"_\r\n" } else { b"*-1\r\n" };
-                return Stage::Done(null.to_vec());
-            }
-            (Kind::Plain, _) => {}
-        }
-        if part.until_ms == 0 {
-            part.until_ms = now_ms + GATEWAY_RETRY_MAX_MS;
-        }
-        if now_ms >= part.until_ms {
-            count(errors);
-            return Stage::Done(match outcome {
-                Outcome::Reply(reply) if !reply.starts_with(b"-MOVED ") => reply,
-                _ => DOWN.to_vec(),
-            });
-        }
-        if let Outcome::Reply(reply) = &outcome
-            && reply.starts_with(b"-MOVED ")
-            && part.moves < GATEWAY_MOVED_MAX
-        {
-            part.moves += 1;
-            part.moved_to = address_of_moved(self.view, reply);
-        }
-        Stage::Unsent
     }
 }
 
@@ -544,43 +616,4 @@ fn write(worker: &mut WorkerLocal, mut done: Awaited, out: &mut Reply) {
         }
     }
     out.append(done.behind);
-}
-
-/// Runs a part on this node, as a client of its own would; nothing if its slot is not served here now.
-fn run_here(means: &mut Means<'_>, proto: Proto, part: &Part) -> Option<Vec<u8>> {
-    let mut session = Session::new(Arc::clone(&means.session.client), true);
-    session.no_touch = means.session.no_touch;
-    let mut reply = Reply::new(proto);
-    let mut scanner = Scanner::new();
-    let limits = Limits::new(REQUEST_MAX_BYTES, true);
-    means.worker.state.ahead.forget();
-    let mut at = 0;
-    let mut elsewhere = false;
-    let mut last = Vec::new();
-    while at < part.bytes.len() {
-        let Scan::Request { consumed_bytes } = scanner.scan(&part.bytes[at..], &limits) else { return None };
-        let progress = execute(means.worker, &mut session, &mut reply, scanner.args(&part.bytes[at..]));
-        if progress != Progress::Done {
-            txn::discard(&means.worker.hub, &mut session);
-            return None;
-        }
-        at += consumed_bytes;
-        last = taken(&mut reply);
-        elsewhere |= is_elsewhere(&last);
-    }
-    (!elsewhere).then_some(last)
-}
-
-/// All that was written, as bytes.
-fn taken(reply: &mut Reply) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(reply.pending_bytes());
-    while !reply.is_empty() {
-        let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
-        let filled = reply.slices(&mut slices);
-        let before = bytes.len();
-        slices[..filled].iter().for_each(|slice| bytes.extend_from_slice(slice));
-        let length = bytes.len() - before;
-        reply.advance(length);
-    }
-    bytes
 }

@@ -21,7 +21,7 @@ use crate::server::gateway::link::Link;
 pub struct Pool {
     hub: Arc<Hub>,
     links: RefCell<HashMap<(SocketAddr, bool), Rc<Link>>>,
-    /// Those that one connection has for itself.
+    /// Those that one connection has for itself: at most two for each, one to watch and one to wait.
     own: RefCell<Vec<Weak<Link>>>,
 }
 
@@ -66,8 +66,12 @@ impl Pool {
         let view = self.hub.cluster.routes.view();
         let now_ns = self.hub.clock.mono_ns();
         let lives = |link: &Link| {
-            let member = view.table.members.iter().any(|member| address_of(member) == link.address());
-            if link.is_stale(now_ns, member) {
+            let is_here = |member: &Member| address_of(member) == link.address();
+            let is_over = match link.awaits() {
+                Some(slot) => link.is_waited_out(now_ns, view.owner(slot).is_some_and(is_here)),
+                None => link.is_stale(now_ns, view.table.members.iter().any(is_here)),
+            };
+            if is_over {
                 link.close();
             }
             !link.has_ended()

@@ -1,7 +1,10 @@
 //! The gateway of real processes: a client that knows nothing of clusters is served every key by any node, in order,
 //! while slots move and nodes go.
 
+mod order;
+#[path = "../support/mod.rs"]
 mod support;
+mod waits;
 
 use larder::base::slot::slot_of;
 use std::collections::HashSet;
