@@ -2,7 +2,7 @@
 //!
 //! This is the hot path. A turn reads once, executes every complete request in place and writes once; it allocates
 //! nothing and reads the clock once. Where many connections have a short request each, all are read first, and executed
-//! in their next turns ([`gather`]). The connection owns an input buffer only while a request is unfinished, and a
+//! in their next turns (`gather`). The connection owns an input buffer only while a request is unfinished, and a
 //! reply writer only while the socket does not take more; otherwise it works with those of its [`Desk`].
 //!
 //! Bounds: a turn ends after [`TURN_REQUESTS`] requests, [`TURN_READS`] reads or [`TURN_WRITES`] writes, so that one
