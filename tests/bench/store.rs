@@ -6,7 +6,7 @@
 //! bytes and visited in random order; making a key is measured apart and taken off. Bytes an entry are measured in
 //! fresh processes (this program starts itself), since a heap that was used before hides what growth costs.
 //!
-//! `cargo bench --bench store [-- times|bytes|churn|moves] [MILLIONS]`; without a word, everything at 1 and 10 million keys.
+//! `cargo bench --bench store [-- times|bytes|churn|moves|large] [MILLIONS]`; without a word, everything at 1 and 10 million keys.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -19,6 +19,9 @@ use larder::store::departure::{CLEARED_A_STEP, Departure, Export};
 use larder::store::key::Layout;
 use larder::store::keyspace::Keyspace;
 use larder::store::policy::Policy;
+use larder::store::value::sorted::{AddOptions, SortedSet};
+use larder::store::value::stream::{Group, Nack, NewId, Stream, StreamId};
+use larder::store::value::{Thresholds, Typed, Value};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -306,6 +309,67 @@ fn moves(millions: f64) {
     clear.print("empty the slots", keys as f64, &empty);
 }
 
+/// How long one collection of so many elements holds its shard's lock: when it is copied, and when it moves in parts or,
+/// as one that is written whole would, in one piece.
+fn large(millions: f64) {
+    let count = (millions * 1e6) as u64;
+    let thresholds = Thresholds::default();
+    let (mut ranks, mut stream) = (SortedSet::new(), Stream::new());
+    let mut group = Group::new(StreamId::new(count, 0), Some(count));
+    let consumers: Vec<_> = (0..10)
+        .map(|number| {
+            group.create_consumer(format!("consumer:{number}").as_bytes(), NOW_MS).expect("a new name")
+        })
+        .collect();
+    for number in 0..count {
+        ranks.add(&key_bytes(number), (number % 1000) as f64, AddOptions::default(), &thresholds);
+        let id = StreamId::new(number + 1, 0);
+        let pairs = [(&b"field"[..], &BYTES[..20])].into_iter();
+        stream.log_mut().add(NewId::Exactly(id), pairs, &thresholds).expect("behind the last");
+        let consumer = consumers[number as usize % consumers.len()];
+        group.assign(id, Nack { delivery_ms: NOW_MS, deliveries: 1, consumer });
+    }
+    assert!(stream.add_group(b"readers", group));
+    for (name, value) in [("sorted set", ranks.wrap()), ("stream, all pending", Box::new(stream).wrap())] {
+        large_one(&format!("{name} of {millions} million"), value);
+    }
+}
+
+fn large_one(name: &str, value: Value) {
+    let [mut copy, mut whole, mut walk, mut apply] = [(); 4].map(|()| Steps::default());
+    for _ in 0..3 {
+        drop(copy.run(|| value.clone()));
+        drop(whole.run(|| value.dump()));
+    }
+    let (source, target) = (keyspace(), keyspace());
+    let key = source.layout().key(b"large");
+    source.lock(key.shard).db(0).set_value(&key, None, value, Due::Never, NOW_MS).expect("room");
+    for _ in 0..3 {
+        let mut departure = Departure::begin(&source, &[key.slot]).expect("no feed is open");
+        let mut arrival = Arrival::begin(&target, &[key.slot]).expect("the slot is empty");
+        let (mut export, mut frame) = (Export::default(), Vec::new());
+        while departure.is_walking() {
+            walk.run(|| departure.walk_step(&source, NOW_MS, &mut export));
+            frame.clear();
+            while export.fill(&mut frame, usize::MAX) {}
+            let mut rest = &frame[..];
+            while !rest.is_empty() {
+                rest = &rest[apply.run(|| arrival.apply(&target, rest, NOW_MS)).expect("it is applied")..];
+            }
+        }
+        departure.end(&source);
+        while !arrival.clear_step(&target) {}
+    }
+    // What takes this long is interrupted at any rate: its CPU time counts.
+    println!("{name}");
+    for (what, steps) in [("copied", &copy), ("written whole", &whole)] {
+        println!("  {what:<21} {:>9.3} ms of CPU", steps.cpu_ns as f64 / steps.runs as f64 / 1e6);
+    }
+    for (what, steps) in [("a part written", &walk), ("a part taken in", &apply)] {
+        println!("  {what:<21} {:>9.3} ms, the longest of {}", steps.longest_ns as f64 / 1e6, steps.runs);
+    }
+}
+
 /// Runs this program again for one measurement.
 fn alone(arguments: &[String]) {
     let program = std::env::current_exe().expect("this program has a path");
@@ -332,6 +396,7 @@ fn main() {
         ["bytes"] => bytes(),
         ["churn"] => churn(),
         ["moves", millions] => moves(millions.parse().expect("a number of millions")),
+        ["large", millions] => large(millions.parse().expect("a number of millions")),
         ["one", value, with_due, keys] => bytes_of_one(
             value.parse().expect("a length"),
             with_due.parse().expect("true or false"),
@@ -342,6 +407,7 @@ fn main() {
             bytes();
             alone(&["churn".to_string()]);
             alone(&["moves", "1"].map(String::from));
+            alone(&["large", "1"].map(String::from));
         }
     }
 }

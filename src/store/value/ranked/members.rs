@@ -21,7 +21,7 @@ const VACANT_MIN: usize = 16;
 const NONE: u32 = u32::MAX;
 
 /// A member and its score.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Member {
     text: Text,
     score: f64,
@@ -42,6 +42,18 @@ pub struct Members {
 impl Default for Members {
     fn default() -> Self {
         Self { pages: Vec::new(), bytes: 0, vacant: 0, first_vacant: NONE }
+    }
+}
+
+impl Clone for Members {
+    fn clone(&self) -> Self {
+        let pages = self.pages.clone();
+        // Copies have no room to spare.
+        let bytes_of = |pages: &[Vec<Member>]| -> usize {
+            pages.iter().map(|page| size_class(page.capacity() * size_of::<Member>())).sum()
+        };
+        let bytes = self.bytes - bytes_of(&self.pages) + bytes_of(&pages);
+        Self { pages, bytes, ..*self }
     }
 }
 

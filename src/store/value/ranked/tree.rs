@@ -42,14 +42,14 @@ enum Change {
     InPlace,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Leaf {
     scores: [f64; LEAF_MAX],
     ids: [u32; LEAF_MAX],
     len: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     /// Of each child, its first entry and how many there are.
     scores: [f64; INNER_MAX],
@@ -59,7 +59,7 @@ struct Inner {
     children: [Node; INNER_MAX],
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 enum Node {
     /// An empty tree, and the unused cells of an inner node.
     #[default]
@@ -69,7 +69,7 @@ enum Node {
 }
 
 /// The order; see the module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tree {
     root: Node,
     len: usize,
