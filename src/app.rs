@@ -18,6 +18,7 @@ use crate::hub::clients::Clients;
 use crate::hub::cluster::Cluster;
 use crate::hub::events::Events;
 use crate::hub::notices;
+use crate::hub::resident::Resident;
 use crate::hub::tracking::Tracking;
 use crate::metrics::allocator;
 use crate::metrics::workers::WorkerStats;
@@ -79,6 +80,7 @@ pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hu
         errors: Default::default(),
         rates: Default::default(),
         baseline: Default::default(),
+        resident: Resident::new(),
         slowlog: Default::default(),
         latency: Default::default(),
         orders: Default::default(),

@@ -41,6 +41,7 @@ fn sample() -> Sample {
         expired: 6,
         memory_used_bytes: 123_456_789,
         memory_limit_bytes: 1 << 30,
+        memory_held_back_bytes: 1_000_000,
         memory_resident_bytes: 200_000_000,
         cpu: CpuSeconds { user: 1.5, system: 0.25 },
         clients_max: 10_000,

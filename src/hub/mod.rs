@@ -17,6 +17,7 @@ pub mod orders;
 pub mod outbox;
 pub mod pubsub;
 pub mod rates;
+pub mod resident;
 pub mod running;
 pub mod scripts;
 pub mod slowlog;
@@ -61,6 +62,8 @@ pub struct Hub {
     pub errors: errors::ErrorCounts,
     /// What CONFIG RESETSTAT forgets.
     pub baseline: baseline::Baseline,
+    /// What is held back of `maxmemory`.
+    pub resident: resident::Resident,
     /// Commands and bytes per second.
     pub rates: rates::Rates,
     /// Slow events.

@@ -62,6 +62,8 @@ catalog! {
     EXPIRING_KEYS = Gauge "larder_database_expiring_keys" ["db"] "Keys with a time to live in a logical database.";
     MEMORY_USED = Gauge "larder_memory_used_bytes" [] "Memory that counts against the limit.";
     MEMORY_LIMIT = Gauge "larder_memory_limit_bytes" [] "The parameter maxmemory; 0 for no limit.";
+    MEMORY_HELD_BACK = Gauge "larder_memory_held_back_bytes" []
+        "What entries do not get of maxmemory, as the process holds too much physical memory beside it.";
     MEMORY_RESIDENT = Gauge "larder_memory_resident_bytes" [] "Physical memory that the process holds.";
     CPU = Counter "larder_cpu_seconds_total" ["mode"]
         "Processor time taken by the process: in its own code (user) and in the kernel for it (system).";

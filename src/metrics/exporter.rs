@@ -88,6 +88,8 @@ pub struct Sample {
     pub memory_used_bytes: u64,
     /// The limit; 0 for none.
     pub memory_limit_bytes: u64,
+    /// What entries do not get of the limit.
+    pub memory_held_back_bytes: u64,
     /// Bytes of physical memory.
     pub memory_resident_bytes: u64,
     /// Processor time so far.
@@ -298,6 +300,7 @@ impl Exporter {
         self.counter(&catalog::EXPIRED, &[], sample.expired);
         self.gauge(&catalog::MEMORY_USED, &[], sample.memory_used_bytes as f64);
         self.gauge(&catalog::MEMORY_LIMIT, &[], sample.memory_limit_bytes as f64);
+        self.gauge(&catalog::MEMORY_HELD_BACK, &[], sample.memory_held_back_bytes as f64);
         self.gauge(&catalog::MEMORY_RESIDENT, &[], sample.memory_resident_bytes as f64);
         self.gauge(&catalog::CLIENTS_LIMIT, &[], sample.clients_max as f64);
         self.gauge(&catalog::BLOCKED, &[], sample.clients_blocked as f64);

@@ -262,6 +262,8 @@ pub struct Keyspace {
     reusable: AtomicI64,
     /// Budget in bytes; 0 is none.
     limit: AtomicU64,
+    /// The budget less what is held back of it.
+    bound: AtomicU64,
     /// The most that was counted at a tick.
     peak: AtomicU64,
     policy: Mutex<Policy>,
@@ -301,6 +303,7 @@ impl Keyspace {
             used: AtomicI64::new(0),
             reusable: AtomicI64::new(0),
             limit: AtomicU64::new(limit_bytes),
+            bound: AtomicU64::new(limit_bytes),
             peak: AtomicU64::new(0),
             policy: Mutex::new(policy),
             evicts: AtomicBool::new(policy != Policy::NoEviction),
@@ -392,7 +395,15 @@ impl Keyspace {
 
     /// Changes the budget; what is too much goes with the next writes and ticks.
     pub fn set_limit_bytes(&self, limit_bytes: u64) {
+        let held_back_bytes = self.limit_bytes().saturating_sub(self.bound.load(Ordering::Relaxed));
         self.limit.store(limit_bytes, Ordering::Relaxed);
+        self.hold_back(held_back_bytes);
+    }
+
+    /// Keeps entries from so many bytes of the budget. A budget does not become none by it.
+    pub fn hold_back(&self, bytes: u64) {
+        let limit = self.limit_bytes();
+        self.bound.store(limit.saturating_sub(bytes).max(limit.min(1)), Ordering::Relaxed);
     }
 
     /// The eviction policy.
@@ -435,7 +446,7 @@ impl Keyspace {
         }
     }
 
-    /// Whether memory is over the budget, by one or two atomic loads.
+    /// Whether memory is over what entries may have of the budget, by one or two atomic loads.
     #[inline]
     pub fn is_over(&self) -> bool {
         self.excess_bytes() > 0
@@ -460,10 +471,10 @@ impl Keyspace {
         self.peak.fetch_max(self.counted_bytes(), Ordering::Relaxed).max(self.counted_bytes())
     }
 
-    /// Bytes above the budget; negative is room.
+    /// Bytes above what entries may have of the budget; negative is room.
     #[inline]
     fn excess_bytes(&self) -> i64 {
-        let limit = self.limit.load(Ordering::Relaxed) as i64;
+        let limit = self.bound.load(Ordering::Relaxed) as i64;
         if limit == 0 {
             return i64::MIN;
         }
