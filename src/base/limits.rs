@@ -48,8 +48,9 @@ pub const TURN_REQUESTS: usize = 256;
 pub const TURN_READS: usize = 8;
 /// Writes that a connection may make at once before others on its worker have their turn.
 pub const TURN_WRITES: usize = 8;
-/// Bytes of requests of a worker's connections that wait until others are read, too.
-pub const GATHER_BYTES: usize = 32 * 1024;
+/// Bytes of requests of a worker's connections that wait until others are read, too: some two hundred look-ups. By the time
+/// that many more were read, the memory of the first would have left the caches again.
+pub const GATHER_BYTES: usize = 8 * 1024;
 /// Longest input that waits so; what is longer is a pipeline, or too long for its memory to matter.
 pub const GATHER_REQUEST_MAX_BYTES: usize = 512;
 /// Requests that must have met for the next ones to wait for each other.
