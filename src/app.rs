@@ -80,7 +80,7 @@ pub fn build_with(store: Arc<ConfigStore>, clock: Clock, mut rng: Rng) -> Arc<Hu
         errors: Default::default(),
         rates: Default::default(),
         baseline: Default::default(),
-        resident: Resident::new(),
+        resident: Resident::begin(),
         slowlog: Default::default(),
         latency: Default::default(),
         orders: Default::default(),

@@ -42,7 +42,7 @@ pub struct Resident {
 
 impl Resident {
     /// Nothing is held back; what is resident now is the process's own.
-    pub fn new() -> Self {
+    pub fn begin() -> Self {
         Self {
             base_bytes: process::resident_bytes(),
             limit_bytes: AtomicU64::new(0),
