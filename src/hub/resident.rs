@@ -2,11 +2,11 @@
 //!
 //! What entries take is counted, and is what `maxmemory` bounds; pages that are free in part, the allocator's own tables,
 //! clients' buffers and scripts come on top, and a container is killed for the sum. So resident memory may exceed what it was
-//! at the start by `maxmemory`, a [`SHARE`] of it and [`FREE_BYTES`]; for what it has beyond, entries are evicted. The last of
-//! `maxmemory`, a [`FIRST_SHARE`], is given only when the rest is full and there is room: what evictions tear apart shows only
+//! at the start by `maxmemory`, a `SHARE` of it and `FREE_BYTES`; for what it has beyond, entries are evicted. The last of
+//! `maxmemory`, a `FIRST_SHARE`, is given only when the rest is full and there is room: what evictions tear apart shows only
 //! then. (Values of mixed sizes that replace each other for long at 256 MB: 1.12 times `maxmemory` resident without it.)
 //!
-//! Never: holds back more than [`MOST_SHARE`] of `maxmemory`, or anything where the policy may find nothing to evict: a
+//! Never: holds back more than `MOST_SHARE` of `maxmemory`, or anything where the policy may find nothing to evict: a
 //! write must not be refused for what is none of its doing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
