@@ -41,7 +41,8 @@ fn connect(cluster: &Cluster, number: usize) -> Client {
 
 /// The node that serves a key, as node 0 says.
 fn owner(cluster: &Cluster, key: &str) -> SocketAddr {
-    match cluster.connect(0).cmd(&["GET", key]) {
+    // Whatever its type is.
+    match cluster.connect(0).cmd(&["EXISTS", key]) {
         Frame::Error(text) if text.starts_with("MOVED ") => {
             text.rsplit(' ').next().and_then(|address| address.parse().ok()).expect("an address")
         }
