@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::RespVersion;
 use fred::types::config::{Config, ReconnectPolicy, ServerConfig};
+use redis::caching::CacheConfig;
 use redis::cluster::{ClusterClient, cluster_pipe};
 use redis::cluster_async::ClusterConnection;
 use redis::{Commands, ProtocolVersion};
@@ -32,6 +33,10 @@ const BATCH: usize = 512;
 const ATTEMPTS: u32 = 16;
 /// Longest that load takes to begin.
 const FILL_LIMIT: Duration = Duration::from_secs(60);
+/// Longest that a client's cache takes to hear of a change.
+const NOTICE_LIMIT: Duration = Duration::from_secs(10);
+/// How often each key is read from a client's cache.
+const READS: usize = 20;
 
 /// A key for each slot.
 fn one_key_per_slot() -> Vec<String> {
@@ -201,6 +206,53 @@ fn redis_rs_asynchronous_works_with_all_slots() {
         });
         assert_eq!(keys_in(&cluster), SLOTS as i64);
     }
+}
+
+/// Reads until a value is there, as a cache may hear of it a moment later.
+async fn await_value(link: &mut ClusterConnection, key: &str, wanted: Option<&str>) {
+    let began = Instant::now();
+    loop {
+        let found: Option<String> = redis::AsyncCommands::get(link, key).await.expect("an answer");
+        if found.as_deref() == wanted {
+            return;
+        }
+        assert!(began.elapsed() < NOTICE_LIMIT, "{key} is {found:?}, not {wanted:?}");
+    }
+}
+
+#[test]
+fn redis_rs_caches_what_it_reads() {
+    let keys: Vec<String> = one_key_per_slot().into_iter().step_by(400).collect();
+    let cluster = cluster_of(3);
+    let address = cluster.address(0);
+    block_on(async {
+        let builder = ClusterClient::builder(vec![format!("redis://{address}")]);
+        let caching =
+            builder.use_protocol(ProtocolVersion::RESP3).cache_config(CacheConfig::default()).build();
+        let mut link = caching.expect("a client").get_async_connection().await.expect("a connection");
+        let other = redis_rs(address, ProtocolVersion::RESP2);
+        let mut other = other.get_async_connection().await.expect("a connection");
+        exchange(&other, &keys).await;
+        for _ in 0..READS {
+            for key in &keys {
+                let found: String = redis::AsyncCommands::get(&mut link, key).await.expect("an answer");
+                assert_eq!(found, value(key));
+            }
+        }
+        let counted = link.get_cache_statistics().expect("a cache");
+        assert_eq!((counted.miss, counted.hit), (keys.len(), keys.len() * (READS - 1)));
+
+        for key in &keys {
+            let _: () = redis::AsyncCommands::set(&mut other, key, "changed").await.expect("an answer");
+        }
+        for key in &keys {
+            await_value(&mut link, key, Some("changed")).await;
+        }
+        let _: usize = redis::AsyncCommands::del(&mut other, &keys).await.expect("an answer");
+        for key in &keys {
+            await_value(&mut link, key, None).await;
+        }
+    });
 }
 
 #[test]
