@@ -7,7 +7,7 @@
 use crate::base::slot::Slot;
 use crate::command::spec::Group;
 use crate::command::table::Entry;
-use crate::resp::ahead::first_arguments;
+use crate::resp::ahead;
 use crate::store::expect::{Aim, Depth};
 use crate::store::key::Key;
 use crate::store::keyspace::Keyspace;
@@ -15,6 +15,9 @@ use crate::store::value::table::text_hash;
 
 /// Requests looked ahead at once: as many as there are lines that a core can wait for, about.
 const REQUESTS: usize = 16;
+/// Where a request names its key, and where a script's does, behind its text and the number of keys.
+const KEY_AT: usize = 1;
+const SCRIPT_KEY_AT: usize = 3;
 /// Where a request names the member that it looks for under its key.
 const MEMBER_AT: usize = 2;
 
@@ -25,6 +28,7 @@ pub struct Ahead {
     aims: Vec<Aim>,
     next: usize,
     depth: Depth,
+    is_script: bool,
     /// The requests last glimpsed, of other connections, the last one first, each with its database.
     glimpsed: [Option<(usize, Aim)>; 2],
 }
@@ -54,15 +58,17 @@ impl Ahead {
             Group::Set => Depth::Member,
             _ => Depth::Entry,
         };
+        self.is_script = entry.spec.group == Group::Scripting;
     }
 
     /// Looks at the requests that `input` starts with and brings what their keys lead to into the cache. Gives the bytes
     /// looked over, at least 1.
     pub fn look(&mut self, keyspace: &Keyspace, db: usize, input: &[u8]) -> usize {
         self.forget();
+        let wanted = self.wanted();
         let Self { keys, aims, depth, .. } = self;
         let with_member = *depth == Depth::Member;
-        let end = first_arguments(input, REQUESTS, MEMBER_AT, |argument, member| {
+        let end = ahead::arguments(input, REQUESTS, wanted, |argument, member| {
             let Key { slot, shard, hashed, .. } = keyspace.layout().key(argument);
             keys.push(Known { address: argument.as_ptr().addr(), length: argument.len(), slot });
             aims.push(Aim::new(shard, hashed, if with_member { text_hash(member) } else { 0 }));
@@ -71,12 +77,18 @@ impl Ahead {
         end.max(1)
     }
 
+    /// Where the next requests are likely to name their key, and a member.
+    #[inline]
+    fn wanted(&self) -> (usize, usize) {
+        (if self.is_script { SCRIPT_KEY_AT } else { KEY_AT }, MEMBER_AT)
+    }
+
     /// Looks at a request that will be executed later, and on at those glimpsed before. Nothing is kept of its hash: many
     /// may lie between.
     #[inline]
     pub fn glimpse(&mut self, keyspace: &Keyspace, db: usize, input: &[u8]) {
         let mut aim = None;
-        first_arguments(input, 1, MEMBER_AT, |argument, _| {
+        ahead::arguments(input, 1, self.wanted(), |argument, _| {
             let Key { shard, hashed, .. } = keyspace.layout().key(argument);
             aim = Some((db, Aim::new(shard, hashed, 0)));
         });

@@ -409,6 +409,9 @@ fn lock<'a>(data: &mut Data<'a>, ahead: &mut Ahead, entry: &Entry, args: Args<'a
         data.lock_key(key);
         return;
     }
+    if entry.spec.group == Group::Scripting {
+        ahead.heed(entry);
+    }
     let own =
         slot.filter(|_| entry.spec.routes() && !entry.spec.has_keys()).map_or(0, |slot| data.mask_of(slot));
     let mask = lock_mask(data, entry, args, false) | own;

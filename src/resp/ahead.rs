@@ -2,19 +2,18 @@
 //! of most commands, and one other, which may name what is looked for under the key. A hint for the cache and nothing
 //! else: the scanner decides what a request is, and what is odd here simply ends the look.
 
-/// Calls `visit` with the first argument of each of the next requests in `buf`, at most `max`, and the argument at
-/// position `other`, which is empty where there is none; requests without arguments are passed over. Gives the bytes
-/// looked over.
+/// Calls `visit` with two arguments of each of the next requests in `buf`, at most `max`: those at the positions `wanted`, of
+/// which the other is empty where there is none; requests without the one are passed over. Gives the bytes looked over.
 #[inline]
-pub fn first_arguments<'a>(
+pub fn arguments<'a>(
     buf: &'a [u8],
     max: usize,
-    other: usize,
+    wanted: (usize, usize),
     mut visit: impl FnMut(&'a [u8], &'a [u8]),
 ) -> usize {
     let mut at = 0;
     for _ in 0..max {
-        let Some(end) = request(buf, at, other, &mut visit) else { break };
+        let Some(end) = request(buf, at, wanted, &mut visit) else { break };
         at = end;
     }
     at
@@ -25,7 +24,7 @@ pub fn first_arguments<'a>(
 fn request<'a>(
     buf: &'a [u8],
     at: usize,
-    other: usize,
+    (one, other): (usize, usize),
     visit: &mut impl FnMut(&'a [u8], &'a [u8]),
 ) -> Option<usize> {
     let (count, mut at) = number(buf, at, b'*')?;
@@ -33,7 +32,7 @@ fn request<'a>(
     for position in 0..count {
         let (length, start) = number(buf, at, b'$')?;
         let argument = buf.get(start..start + length)?;
-        if position == 1 {
+        if position == one {
             first = Some(argument);
         } else if position == other {
             second = argument;
@@ -68,11 +67,11 @@ fn number(buf: &[u8], at: usize, mark: u8) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::first_arguments;
+    use super::arguments;
 
     fn look(buf: &[u8], max: usize) -> (Vec<&[u8]>, usize) {
         let mut found = Vec::new();
-        let end = first_arguments(buf, max, 2, |first, second| found.extend([first, second]));
+        let end = arguments(buf, max, (1, 2), |first, second| found.extend([first, second]));
         (found, end)
     }
 
@@ -81,6 +80,14 @@ mod tests {
         let buf = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$2\r\nbb\r\n$1\r\nv\r\n*2\r\n$3\r\nGET\r\n$1";
         assert_eq!(look(buf, 9), (vec![&b"a"[..], b"", b"bb", b"v"], 62));
         assert_eq!(look(buf, 1), (vec![&b"a"[..], b""], 20));
+    }
+
+    #[test]
+    fn a_script_names_its_key_behind_its_text() {
+        let buf = b"*4\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n1\r\n$3\r\nkey\r\n*3\r\n$4\r\nEVAL\r\n$1\r\nx\r\n$1\r\n0\r\n";
+        let mut found = Vec::new();
+        assert_eq!(arguments(buf, 9, (3, 2), |key, _| found.push(key)), buf.len());
+        assert_eq!(found, [b"key"]);
     }
 
     #[test]
