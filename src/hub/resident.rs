@@ -19,7 +19,7 @@ use crate::store::keyspace::Keyspace;
 /// Resident memory beyond `maxmemory` that is nobody's concern: `maxmemory` divided by this,
 const SHARE: u64 = 32;
 /// and so many bytes.
-const FREE_BYTES: u64 = 3 << 20;
+const FREE_BYTES: u64 = 4 << 20;
 /// At most `maxmemory` divided by this is held back,
 const MOST_SHARE: u64 = 8;
 /// and at first, divided by this.

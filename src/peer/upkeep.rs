@@ -26,10 +26,13 @@ use crate::hub::cluster::{LinkVitals, MoveVitals, PeerVitals, Phase, Vitals, Wis
 const MEMBER_MS: u64 = 1_000;
 /// Time between pictures of how the node stands.
 const VITALS_MS: u64 = 100;
-/// How long a node that has given its slots away still tells clients where they are. Clients that learn of a move from
-/// nothing but MOVED must have sent something by then; node-redis, for one, lets commands for a node that is gone wait
-/// until they time out.
-const LINGER_MS: u64 = 2_000;
+/// How long a node that has given its slots away still tells clients where they are, while any are connected. Clients
+/// that learn of a move from nothing but MOVED must have sent something for one of the last slots by then. node-redis, for
+/// one, lets commands for a node that is gone wait, and fails them when it hears of the new table elsewhere; at two
+/// seconds one of its callers under full load, on a machine with more to do than it could, met that. (Giving the last
+/// slot away by itself, so that few replies are under way when the node vanishes from the table, made it worse: hardly a
+/// client has something to ask of that slot.)
+const LINGER_MS: u64 = 5_000;
 /// Longest that a node which leaves waits for another to vote in its place.
 const REPLACED_MS: u64 = 5_000;
 /// Time without a node that takes slots after which one that gives its own away goes without: all others drain, too, or
