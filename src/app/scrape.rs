@@ -86,7 +86,7 @@ fn sample(hub: &Hub, ledger: &Mutex<Ledger>, names: &Arc<[String]>) -> Sample {
         expired: removals.expired,
         memory_used_bytes: hub.keyspace.used_bytes(),
         memory_limit_bytes: hub.keyspace.limit_bytes(),
-        memory_held_back_bytes: hub.resident.held_back_bytes(),
+        memory_held_back_bytes: hub.keyspace.held_back_bytes(),
         memory_resident_bytes: process::resident_bytes(),
         cpu: process::cpu_seconds(),
         clients_max: config.maxclients,

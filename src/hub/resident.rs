@@ -7,12 +7,11 @@
 //! then. (Values of mixed sizes that replace each other for long at 256 MB: 1.12 times `maxmemory` resident without it.)
 //!
 //! Never: holds back more than `MOST_SHARE` of `maxmemory`, or anything where the policy may find nothing to evict: a
-//! write must not be refused for what is none of its doing.
+//! write must not be refused for what is none of its doing. A new `maxmemory` begins with nothing held back of it; of a small
+//! one, `LIMIT_MIN_BYTES`, nothing is: beside the program itself it is of no weight.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::config::Config;
-use crate::config::choices::EvictionPolicy;
 use crate::metrics::process;
 use crate::store::keyspace::Keyspace;
 
@@ -20,6 +19,8 @@ use crate::store::keyspace::Keyspace;
 const SHARE: u64 = 32;
 /// and so many bytes.
 const FREE_BYTES: u64 = 4 << 20;
+/// Of a `maxmemory` below this nothing is held back.
+const LIMIT_MIN_BYTES: u64 = 8 << 20;
 /// At most `maxmemory` divided by this is held back,
 const MOST_SHARE: u64 = 8;
 /// and at first, divided by this.
@@ -37,48 +38,32 @@ pub struct Resident {
     base_bytes: u64,
     /// The limit at the last look.
     limit_bytes: AtomicU64,
-    held_back_bytes: AtomicU64,
 }
 
 impl Resident {
     /// Nothing is held back; what is resident now is the process's own.
     pub fn begin() -> Self {
-        Self {
-            base_bytes: process::resident_bytes(),
-            limit_bytes: AtomicU64::new(0),
-            held_back_bytes: AtomicU64::new(0),
-        }
-    }
-
-    /// Bytes of `maxmemory` that entries do not get at present.
-    pub fn held_back_bytes(&self) -> u64 {
-        self.held_back_bytes.load(Ordering::Relaxed)
+        Self { base_bytes: process::resident_bytes(), limit_bytes: AtomicU64::new(0) }
     }
 
     /// Looks at what is resident now and bounds the store accordingly. For one caller, a few times a second.
-    pub fn look(&self, keyspace: &Keyspace, config: &Config) {
+    pub fn look(&self, keyspace: &Keyspace) {
         let limit_bytes = keyspace.limit_bytes();
-        let evicts_any = matches!(
-            config.maxmemory_policy,
-            EvictionPolicy::AllKeysLru | EvictionPolicy::AllKeysLfu | EvictionPolicy::AllKeysRandom
-        );
         let is_new = self.limit_bytes.swap(limit_bytes, Ordering::Relaxed) != limit_bytes;
-        let before_bytes = if is_new { limit_bytes / FIRST_SHARE } else { self.held_back_bytes() };
-        let held_back_bytes = if evicts_any && limit_bytes != 0 {
-            let grown_bytes = process::resident_bytes().saturating_sub(self.base_bytes);
-            let left_bytes = (limit_bytes - before_bytes).saturating_sub(keyspace.counted_bytes());
-            next(before_bytes, grown_bytes, limit_bytes, left_bytes < limit_bytes / FULL_SHARE)
-        } else {
-            0
-        };
-        self.held_back_bytes.store(held_back_bytes, Ordering::Relaxed);
-        keyspace.hold_back(held_back_bytes);
+        let before_bytes = if is_new { limit_bytes / FIRST_SHARE } else { keyspace.held_back_bytes() };
+        let grown_bytes = process::resident_bytes().saturating_sub(self.base_bytes);
+        let left_bytes = limit_bytes.saturating_sub(before_bytes).saturating_sub(keyspace.counted_bytes());
+        let is_full = left_bytes < limit_bytes / FULL_SHARE;
+        keyspace.hold_back(limit_bytes, next(before_bytes, grown_bytes, limit_bytes, is_full));
     }
 }
 
 /// What is held back from here on, by what was so far, by how much the process has grown since its start, and by whether
 /// entries have all that they may have.
 fn next(held_back_bytes: u64, grown_bytes: u64, limit_bytes: u64, is_full: bool) -> u64 {
+    if limit_bytes < LIMIT_MIN_BYTES {
+        return 0;
+    }
     let target_bytes = limit_bytes.saturating_add(limit_bytes / SHARE).saturating_add(FREE_BYTES);
     let rise = grown_bytes.saturating_sub(target_bytes) / RISE;
     let fall = if is_full { target_bytes.saturating_sub(grown_bytes).div_ceil(FALL) } else { 0 };
@@ -87,7 +72,7 @@ fn next(held_back_bytes: u64, grown_bytes: u64, limit_bytes: u64, is_full: bool)
 
 #[cfg(test)]
 mod tests {
-    use super::{FIRST_SHARE, FREE_BYTES, MOST_SHARE, SHARE, next};
+    use super::{FIRST_SHARE, FREE_BYTES, LIMIT_MIN_BYTES, MOST_SHARE, SHARE, next};
 
     const LIMIT_BYTES: u64 = 256 << 20;
 
@@ -123,9 +108,17 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_held_back_of_what_is_small_beside_the_program() {
+        // What was held back of a larger one is over, too; with a part held back for good, a client that fills up to 300 KB
+        // and looks whether they are used waits for ever.
+        assert_eq!(next(u64::MAX / 4, u64::MAX / 2, 300 << 10, false), 0);
+        assert_eq!(next(1000, 64 << 20, LIMIT_MIN_BYTES - 1, false), 0);
+        assert!(next(1000, 64 << 20, LIMIT_MIN_BYTES, false) > 1000);
+    }
+
+    #[test]
     fn no_more_than_a_share_is_held_back() {
         assert_eq!(settle(3.0, 0).0, LIMIT_BYTES / MOST_SHARE);
-        assert_eq!(next(u64::MAX / 4, u64::MAX / 2, 1, true), 0);
         assert_eq!(next(0, u64::MAX, u64::MAX, false), 0);
     }
 }

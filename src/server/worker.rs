@@ -195,7 +195,7 @@ async fn sweep(post: Rc<Post>) {
         sleep(Duration::from_millis(SWEEP_PERIOD_MS)).await;
         post.sweep_slice(post.hub.clock.wall_ms());
         if post.index == 0 {
-            post.hub.resident.look(&post.hub.keyspace, &post.hub.config.load());
+            post.hub.resident.look(&post.hub.keyspace);
         }
         while post.leave_on() {
             yield_now().await;

@@ -261,12 +261,12 @@ pub struct Keyspace {
     used: AtomicI64,
     reusable: AtomicI64,
     /// Budget in bytes; 0 is none.
-    limit: AtomicU64,
+    pub(super) limit: AtomicU64,
     /// The budget less what is held back of it.
-    bound: AtomicU64,
+    pub(super) bound: AtomicU64,
     /// The most that was counted at a tick.
     peak: AtomicU64,
-    policy: Mutex<Policy>,
+    pub(super) policy: Mutex<Policy>,
     evicts: AtomicBool,
     /// Whether due entries are removed before they are asked for; off only for tests (DEBUG SET-ACTIVE-EXPIRE).
     expires: AtomicBool,
@@ -388,24 +388,6 @@ impl Keyspace {
         self.cells.iter().map(|cell| cell.reusable.load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
     }
 
-    /// The budget in bytes; 0 is none.
-    pub fn limit_bytes(&self) -> u64 {
-        self.limit.load(Ordering::Relaxed)
-    }
-
-    /// Changes the budget; what is too much goes with the next writes and ticks.
-    pub fn set_limit_bytes(&self, limit_bytes: u64) {
-        let held_back_bytes = self.limit_bytes().saturating_sub(self.bound.load(Ordering::Relaxed));
-        self.limit.store(limit_bytes, Ordering::Relaxed);
-        self.hold_back(held_back_bytes);
-    }
-
-    /// Keeps entries from so many bytes of the budget. A budget does not become none by it.
-    pub fn hold_back(&self, bytes: u64) {
-        let limit = self.limit_bytes();
-        self.bound.store(limit.saturating_sub(bytes).max(limit.min(1)), Ordering::Relaxed);
-    }
-
     /// The eviction policy.
     pub fn policy(&self) -> Policy {
         *self.policy.lock()
@@ -415,6 +397,9 @@ impl Keyspace {
     pub fn set_policy(&self, policy: Policy) {
         let mut current = self.policy.lock();
         *current = policy;
+        if !policy.evicts_any() {
+            self.bound.store(self.limit_bytes(), Ordering::Relaxed);
+        }
         self.evicts.store(policy != Policy::NoEviction, Ordering::Relaxed);
         for number in 0..self.cells.len() {
             let mut shard = self.lock(number);

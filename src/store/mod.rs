@@ -4,7 +4,7 @@
 //! handed `now_ms`. What a mutation frees is handed back so that it can be dropped after the lock is released.
 //!
 //! ```text
-//! keyspace  shards behind locks, the memory budget over them
+//! keyspace  shards behind locks                              budget   how much entries may take
 //! shard     sixteen databases, garbage
 //! db        one database in one shard: keeps index, queues, expiry and bytes in step
 //! arena     blocks of equal slots that hold the entries      entry    the bytes of one entry
@@ -22,6 +22,7 @@
 
 pub mod arena;
 pub mod arrival;
+pub mod budget;
 pub mod carry;
 mod chunk;
 pub mod compaction;

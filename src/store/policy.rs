@@ -28,6 +28,11 @@ impl Policy {
         matches!(self, Self::VolatileLru | Self::VolatileLfu | Self::VolatileRandom | Self::VolatileTtl)
     }
 
+    /// Whether every entry may be evicted.
+    pub fn evicts_any(self) -> bool {
+        matches!(self, Self::AllkeysLru | Self::AllkeysLfu | Self::AllkeysRandom)
+    }
+
     /// Whether the queues have a fixed share.
     pub fn is_lfu(self) -> bool {
         matches!(self, Self::AllkeysLfu | Self::VolatileLfu)

@@ -157,7 +157,7 @@ pub(super) fn memory(text: &mut Text, facts: &mut Facts<'_, '_>) {
     text.field("mem_fragmentation_ratio", ratio(resident, used));
     text.field("mem_fragmentation_bytes", resident as i64 - used as i64);
     text.field("mem_reusable_bytes", keyspace.reusable_bytes());
-    text.field("mem_held_back_bytes", hub.resident.held_back_bytes());
+    text.field("mem_held_back_bytes", hub.keyspace.held_back_bytes());
     text.field("mem_not_counted_for_evict", buffers);
     text.field("mem_clients_normal", buffers);
     text.field("mem_clients_slaves", 0);
