@@ -34,6 +34,9 @@ const FIELDS: u64 = 10;
 /// Lists, with so many elements each.
 const LISTS: u64 = 1000;
 const ELEMENTS: u64 = 1000;
+/// Lists whose memory is measured: so many that what a process touches once, half a megabyte of its program file with it,
+/// is no part of an element's.
+const MANY_LISTS: u64 = 10_000;
 /// Elements of each list that is to be emptied: more than any server takes out while it is measured, since taking from
 /// a list that is gone costs next to nothing.
 const ELEMENTS_TO_TAKE: u64 = 6000;
@@ -61,6 +64,8 @@ pub enum Filling {
     Hashes,
     /// Lists.
     Lists,
+    /// Ten times as many.
+    ManyLists,
     /// Lists that are to be emptied.
     LongLists,
     /// A large set.
@@ -79,7 +84,9 @@ pub struct Work {
     pub command: fn(&mut Random, &mut Vec<u8>),
 }
 
-const WORKS: [Work; 11] = [
+const WORKS: [Work; 12] = [
+    // What none of the others can cost less than.
+    Work { name: "PING", filling: Filling::Nothing, command: |_, out| write(out, &["PING"]) },
     Work {
         name: "HSET",
         filling: Filling::Hashes,
@@ -204,7 +211,7 @@ fn memory(systems: &[System]) -> io::Result<()> {
     header.push("ratio");
     let mut table = Table::new(&header);
     let mut verdicts = Vec::new();
-    for filling in [Filling::Hashes, Filling::Lists, Filling::Set, Filling::SortedSet] {
+    for filling in [Filling::Hashes, Filling::ManyLists, Filling::Set, Filling::SortedSet] {
         let mut figures = Vec::new();
         for system in systems {
             let server = Server::start(system, None, 0)?;
@@ -342,8 +349,9 @@ impl Load {
                 self.send_all(commands)?;
                 Ok(HASHES * FIELDS)
             }
-            Filling::Lists => self.fill_lists(ELEMENTS),
-            Filling::LongLists => self.fill_lists(ELEMENTS_TO_TAKE),
+            Filling::Lists => self.fill_lists(LISTS, ELEMENTS),
+            Filling::ManyLists => self.fill_lists(MANY_LISTS, ELEMENTS),
+            Filling::LongLists => self.fill_lists(LISTS, ELEMENTS_TO_TAKE),
             Filling::Set => {
                 let words =
                     |member| vec![String::from("SADD"), String::from("set"), format!("member:{member:08}")];
@@ -361,8 +369,8 @@ impl Load {
         }
     }
 
-    fn fill_lists(&mut self, elements: u64) -> io::Result<u64> {
-        let commands = (0..LISTS).flat_map(|list| {
+    fn fill_lists(&mut self, lists: u64, elements: u64) -> io::Result<u64> {
+        let commands = (0..lists).flat_map(|list| {
             (0..elements / 100).map(move |_| {
                 let mut words = vec![String::from("RPUSH"), format!("list:{list}")];
                 words.extend((0..100).map(|_| String::from("an element of 24 bytes..")));
@@ -370,7 +378,7 @@ impl Load {
             })
         });
         self.send_all(commands)?;
-        Ok(LISTS * elements)
+        Ok(lists * elements)
     }
 
     fn send_all(&mut self, commands: impl Iterator<Item = Vec<String>>) -> io::Result<()> {

@@ -40,7 +40,7 @@ impl Chunk {
     #[inline]
     fn fits(&self, len: usize, limit: Limit) -> bool {
         let bytes = self.pack.bytes_len().saturating_add(len).saturating_add(ELEMENT_OVERHEAD_BYTES);
-        limit.allows(bytes, self.count() + 1)
+        limit.allows_chunk(bytes, self.count() + 1, self.pack.capacity())
     }
 }
 
@@ -407,7 +407,7 @@ impl Quick {
             return false;
         };
         let bytes = one.pack.bytes_len().saturating_add(other.pack.bytes_len());
-        if !limit.allows(bytes, one.count() + other.count()) {
+        if !limit.allows_chunk(bytes, one.count() + other.count(), one.pack.capacity()) {
             return false;
         }
         if let Some(other) = self.take_chunk(number + 1) {

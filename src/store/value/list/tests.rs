@@ -197,6 +197,9 @@ fn memory_is_that_of_the_elements() {
     }
     let (elements, held) = (200_000 * 17, list.heap_bytes());
     assert!(held < elements * 102 / 100, "{held} bytes for {elements}");
+    // The first one was the list while that was one piece; the others share runs of the allocator's pages.
+    let sizes: Vec<usize> = list.as_ref().packs().map(|pack| pack.bytes().len()).collect();
+    assert!(sizes[0] > 8100 && sizes[0] <= 8192 && sizes[1..].iter().all(|size| *size <= 7168));
     while !list.is_empty() {
         list.pop(End::Left, 999, &limits);
     }
