@@ -207,7 +207,7 @@ pub struct Data<'a> {
     locked: Locked<'a>,
     /// Shards that a long script has reserved, so that it need not hold their locks between its commands; 0 for none.
     kept: u64,
-    /// The key that execute has hashed already, by address.
+    /// The key that execute has hashed already.
     known: Option<Key<'a>>,
     /// The locks are kept over several commands (EXEC).
     pub held: bool,
@@ -273,6 +273,12 @@ impl<'a> Data<'a> {
     #[inline]
     pub fn lock_key(&mut self, key: Key<'a>) {
         self.locked = Locked::One(self.keyspace.lock(key.shard));
+        self.known = Some(key);
+    }
+
+    /// Locks the shard of the only key that a script declares: it may reach for more.
+    pub fn lock_declared(&mut self, key: Key<'a>) {
+        self.lock_set(1 << key.shard);
         self.known = Some(key);
     }
 
@@ -379,7 +385,10 @@ impl<'a> Data<'a> {
     #[inline]
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
         match &self.known {
-            Some(known) if std::ptr::eq(known.bytes, bytes) => Key { bytes, ..*known },
+            // A script's commands name its key by a copy.
+            Some(known) if std::ptr::eq(known.bytes, bytes) || known.bytes == bytes => {
+                Key { bytes, ..*known }
+            }
             _ => self.keyspace.layout().key(bytes),
         }
     }

@@ -411,6 +411,11 @@ fn lock<'a>(data: &mut Data<'a>, ahead: &mut Ahead, entry: &Entry, args: Args<'a
     }
     if entry.spec.group == Group::Scripting {
         ahead.heed(entry);
+        if let Some(bytes) = only_declared(entry, args) {
+            let key = ahead.key(bytes).unwrap_or_else(|| data.key(bytes));
+            data.lock_declared(key);
+            return;
+        }
     }
     let own =
         slot.filter(|_| entry.spec.routes() && !entry.spec.has_keys()).map_or(0, |slot| data.mask_of(slot));
@@ -418,6 +423,13 @@ fn lock<'a>(data: &mut Data<'a>, ahead: &mut Ahead, entry: &Entry, args: Args<'a
     if mask != 0 {
         data.lock_set(mask);
     }
+}
+
+/// The key of a script or function that declares a single one: most do, and so do the commands that it runs name it.
+#[inline]
+fn only_declared<'a>(entry: &Entry, args: Args<'a>) -> Option<&'a [u8]> {
+    let is_one = entry.spec.has_keys() && args.get(2) == Some(b"1");
+    if is_one { args.get(3) } else { None }
 }
 
 /// The shards that a command touches. `held` says that the caller keeps the locks over several commands, so that one

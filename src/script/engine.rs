@@ -18,7 +18,7 @@ use crate::script::host::Host;
 use crate::script::lib;
 use crate::script::link::Link;
 use crate::script::outgoing::{self, Errors};
-use crate::script::parameters::{self, Parameters};
+use crate::script::parameters::{self, Parameters, Seen};
 use crate::script::sandbox::{self, Parts, Sandbox};
 
 /// Instructions between two looks at whether the script must end.
@@ -44,12 +44,16 @@ pub enum Realm {
 
 /// Code that was compiled, on the engine that compiled it.
 #[derive(Clone, Debug)]
-pub struct Compiled(Function);
+pub struct Compiled {
+    function: Function,
+    seen: Seen,
+}
 
 impl Compiled {
     /// A function that came out of a library.
     pub fn from_function(function: Function) -> Self {
-        Self(function)
+        let seen = Seen::by_function(&function);
+        Self { function, seen }
     }
 }
 
@@ -163,7 +167,7 @@ impl Engine {
     /// As [`Engine::compile`].
     pub fn compile_named(&self, source: &[u8], name: &str) -> Result<Compiled, String> {
         match sandbox::compile(&self.lua, &self.sandbox.front, source, name) {
-            Ok(function) => Ok(Compiled(function)),
+            Ok(function) => Ok(Compiled { function, seen: Seen::by(source) }),
             Err(error) => Err(guard::message(&error)),
         }
     }
@@ -250,13 +254,13 @@ impl Engine {
         // be asked in a protected call for each of it; a failure before the limit is set again leaves it to the end.
         lua.set_memory_limit(0)?;
         let Some(parameters) = &mut self.parameters else {
-            let (keys, argv) = (parameters::sequence(lua, run.keys)?, parameters::sequence(lua, run.argv)?);
+            let (keys, argv) = parameters::of_function(lua, function.seen, run.keys, run.argv)?;
             lua.set_memory_limit(link.limit_bytes.get())?;
-            return link.lend(host, || sandbox.run.call((&function.0, &*handle, &keys, &argv)));
+            return link.lend(host, || sandbox.run.call((&function.function, &*handle, keys, argv)));
         };
-        parameters.fill(lua, run.keys, run.argv)?;
+        parameters.fill(lua, function.seen, run.keys, run.argv)?;
         lua.set_memory_limit(link.limit_bytes.get())?;
-        link.lend(host, || sandbox.run.call((&function.0, &*handle)))
+        link.lend(host, || sandbox.run.call((&function.function, &*handle)))
     }
 
     /// What the error that ended a script is told as.

@@ -407,3 +407,22 @@ fn parameters_can_be_returned_and_do_not_last() {
     assert_eq!(reply("KEYS[3] = 'x' KEYS.a = 'b' return KEYS"), Ok("*3|$2|k1|$2|k2|$1|x|".to_owned()));
     assert_eq!(reply("return {#KEYS, KEYS.a or 'none'}"), Ok("*2|:2|$4|none|".to_owned()));
 }
+
+#[test]
+fn parameters_that_a_script_does_not_name_are_found_by_other_ways() {
+    let mut engine = engine();
+    let mut reply = |source| run_on(&mut engine, &mut Puppet::default(), source, Proto::Resp2);
+    let both = Ok("*2|$2|k1|$2|a1|".to_owned());
+    assert_eq!(reply("ARGV[1] = 'left' ARGV[2] = 'over' KEYS[1] = 'left' return 1"), Ok(":1|".to_owned()));
+    // This one sees neither, so that both are left as they are; what comes next must not tell.
+    assert_eq!(reply("return 2"), Ok(":2|".to_owned()));
+    assert_eq!(reply("return {_G['KE' .. 'YS'][1], _G['AR' .. 'GV'][1]}"), both);
+    assert_eq!(reply("ARGV[1] = 'left' return KEYS[1]"), Ok("$2|k1|".to_owned()));
+    assert_eq!(reply("return {KEYS[1], loadstring('return AR' .. 'GV[1]')()}"), both);
+    assert_eq!(
+        reply("setmetatable(ARGV, {__index = function() return 'left' end}) return 1"),
+        Ok(":1|".to_owned())
+    );
+    assert_eq!(reply("return KEYS[1]"), Ok("$2|k1|".to_owned()));
+    assert_eq!(reply("return {ARGV[1], tostring(ARGV[2]), #ARGV}"), Ok("*3|$2|a1|$3|nil|:1|".to_owned()));
+}
