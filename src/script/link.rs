@@ -22,9 +22,11 @@ use crate::script::random::Random;
 /// Buffers larger than this are given back after a run, in bytes.
 const KEPT_BYTES: usize = 64 << 10;
 
-/// Growth, in per cent, after which the collector begins anew: as Lua has it, and while there is little to go through.
+/// Growth, in per cent, after which the collector begins anew: as Lua has it, and while there is little to go through. Not
+/// more: what is left lying about until then, and the table of all strings above all, must not push the rest out of the
+/// cache.
 const PAUSE: i32 = 200;
-const PAUSE_WHILE_SMALL: i32 = 1000;
+const PAUSE_WHILE_SMALL: i32 = 400;
 
 /// Memory of the interpreter that a byte of a reply becomes at most, in bytes: that of an error without a text, three bytes
 /// in an array, is 200, and nothing else comes near it.
