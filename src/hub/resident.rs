@@ -25,7 +25,7 @@ const LIMIT_MIN_BYTES: u64 = 8 << 20;
 const MOST_SHARE: u64 = 8;
 /// and at first, divided by this.
 const FIRST_SHARE: u64 = 16;
-/// Entries have all that they may have when no more than `maxmemory` divided by this is left.
+/// Entries have all that they may have when some were evicted, or no more than `maxmemory` divided by this is left.
 const FULL_SHARE: u64 = 64;
 /// Of what there is too much, one part in so many is added at each look: what is evicted leaves its pages a little later.
 const RISE: u64 = 4;
@@ -36,14 +36,20 @@ const FALL: u64 = 16;
 #[derive(Debug)]
 pub struct Resident {
     base_bytes: u64,
-    /// The limit at the last look.
+    /// The limit at the last look,
     limit_bytes: AtomicU64,
+    /// and how many entries had been evicted.
+    evicted: AtomicU64,
 }
 
 impl Resident {
     /// Nothing is held back; what is resident now is the process's own.
     pub fn begin() -> Self {
-        Self { base_bytes: process::resident_bytes(), limit_bytes: AtomicU64::new(0) }
+        Self {
+            base_bytes: process::resident_bytes(),
+            limit_bytes: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+        }
     }
 
     /// Looks at what is resident now and bounds the store accordingly. For one caller, a few times a second.
@@ -53,7 +59,10 @@ impl Resident {
         let before_bytes = if is_new { limit_bytes / FIRST_SHARE } else { keyspace.held_back_bytes() };
         let grown_bytes = process::resident_bytes().saturating_sub(self.base_bytes);
         let left_bytes = limit_bytes.saturating_sub(before_bytes).saturating_sub(keyspace.counted_bytes());
-        let is_full = left_bytes < limit_bytes / FULL_SHARE;
+        // Large values are evicted while more than that share is left.
+        let evicted = keyspace.removals().evicted;
+        let has_evicted = self.evicted.swap(evicted, Ordering::Relaxed) != evicted;
+        let is_full = has_evicted || left_bytes < limit_bytes / FULL_SHARE;
         keyspace.hold_back(limit_bytes, next(before_bytes, grown_bytes, limit_bytes, is_full));
     }
 }
