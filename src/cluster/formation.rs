@@ -17,11 +17,16 @@
 //!   A majority would not do: the one node that two majorities share may restart in between, promise again, and found a
 //!   second cluster with those who were cut off from the first.
 //!
+//! To found takes a while: the voters must agree on it. If most of them are certainly gone before that, with what they knew,
+//! the founder gives it up ([`Formation::give_up_founding`]) and goes on as one whose promises a restart forgets. It used to
+//! wait for voters that nobody would ever be again, and all others for it.
+//!
 //! What no protocol can tell from a first start is that every seed forgot all and is cut off from everyone who remembers.
 //! Nor does this help a cluster without disks of which most have restarted: the model finds that a second can be founded
 //! while one node still remembers the first, which by then has no majority and is past saving.
 //!
-//! `tests/model/cold_start.rs` explores these rules and shows that each is needed.
+//! `tests/model/cold_start.rs` explores the rules of promises and shows that each is needed. That a founding may be given up is
+//! tried by seeds in this module's tests, where founding takes its time.
 //!
 //! A pure state machine: time, the view of others and messages in, [`Output`]s out. Messages may be lost, repeated,
 //! delayed and reordered. It holds at most one promise a node that it sees, and never answers a message with more than
@@ -162,12 +167,14 @@ pub enum Output {
         /// What.
         message: Message,
     },
-    /// Found the cluster; this is the last output.
+    /// Found the cluster; this is the last output, unless that is given up.
     Initialise {
         /// Who agrees on the table: 1, 3 or 5 nodes, this one first.
         voters: Vec<NodeId>,
         /// All who promised, by id.
         members: Vec<NodeId>,
+        /// Whether nobody is missing: then an earlier founding, most of whose voters are not among the members, is over.
+        complete: bool,
     },
     /// Join this cluster; this is the last output.
     Join {
@@ -190,6 +197,8 @@ pub struct Formation {
     memory: Memory,
     /// Who promised in the current round, and whether durably; nothing while this node does not ask.
     promises: Option<BTreeMap<NodeId, bool>>,
+    /// The voters of the cluster that this node is founding, and where they are.
+    founding: Vec<(NodeId, SocketAddr)>,
     done: bool,
 }
 
@@ -204,8 +213,30 @@ impl Formation {
             rounds: 0,
             memory: remembered,
             promises: None,
+            founding: Vec::new(),
             done: false,
         }
+    }
+
+    /// Gives the founding that was begun up if most of its voters are certainly gone, with all that they knew: another
+    /// process is at the address of each. Nothing if it can still come about. Otherwise the caller forgets what it has
+    /// begun with the voters, does this, and goes on with [`Self::tick`].
+    pub fn give_up_founding(&mut self, view: View<'_>) -> Option<Vec<Output>> {
+        let is_gone = |&&(id, address): &&(NodeId, SocketAddr)| {
+            let is_seen = id == self.me.id || view.peers.iter().any(|peer| peer.id == id);
+            !is_seen && view.peers.iter().any(|peer| peer.address == address)
+        };
+        let left = self.founding.len() - self.founding.iter().filter(is_gone).count();
+        if self.founding.is_empty() || 2 * left > self.founding.len() {
+            return None;
+        }
+        let mut out = Vec::new();
+        self.founding.clear();
+        self.done = false;
+        // Others may know of it, whatever is on disks: from here on nobody may be missing.
+        self.memory.doubtful = true;
+        self.give_up(view, &mut out);
+        Some(out)
     }
 
     /// Looks at the view again: call it when that changes, and every [`Settings::retry_ms`].
@@ -313,13 +344,19 @@ impl Formation {
 
     /// Whether a promise of this node to an asker that is `durable` or not can count for a majority.
     fn outlasts(&self, durable: bool) -> bool {
-        durable && self.me.durable && !self.memory.doubtful
+        durable && self.is_lasting()
+    }
+
+    /// Whether what this node says outlasts its process, for all that others need to know.
+    fn is_lasting(&self) -> bool {
+        self.me.durable && !self.memory.doubtful
     }
 
     /// Begins a round, by promising to itself.
     fn begin(&mut self, now_ms: u64, out: &mut Vec<Output>) {
         self.rounds += 1;
-        let Settings { id, incarnation, address, durable, .. } = self.me;
+        let Settings { id, incarnation, address, .. } = self.me;
+        let durable = self.is_lasting();
         self.hold(Some(Held { asker: id, incarnation, round: self.rounds, address, durable }), out);
         self.promises = Some(BTreeMap::new());
         self.retry_at_ms = now_ms;
@@ -396,7 +433,7 @@ impl Formation {
         self.retry_at_ms = now_ms + self.me.retry_ms;
         match (&self.promises, self.memory.held) {
             (Some(promises), _) => {
-                let message = Message::Ask { round: self.rounds, durable: self.me.durable };
+                let message = Message::Ask { round: self.rounds, durable: self.is_lasting() };
                 for peer in view.peers.iter().filter(|peer| !promises.contains_key(&peer.id)) {
                     out.push(Output::Send { to: peer.id, address: peer.address, message });
                 }
@@ -426,9 +463,11 @@ impl Formation {
         );
         let waited_ms = now_ms.saturating_sub(self.started_ms);
         let seeds = self.seeds(view);
-        if !is_enough(&promised, &seeds, self.me.expect.max(1), waited_ms >= self.me.patience_ms) {
+        let expect = self.me.expect.max(1);
+        if !is_enough(&promised, &seeds, expect, waited_ms >= self.me.patience_ms) {
             return;
         }
+        let complete = is_complete(&promised, &seeds, expect);
         // This node first, which has the log, then seeds, whose promise any other asker would need.
         let mut voters = promised.clone();
         voters.sort_by_key(|&(id, address, _)| (id != self.me.id, !seeds.contains(&address), id));
@@ -436,7 +475,9 @@ impl Formation {
         let mut members: Vec<NodeId> = promised.iter().map(|&(id, ..)| id).collect();
         members.sort_unstable();
         self.done = true;
-        out.push(Output::Initialise { voters: voters.into_iter().map(|(id, ..)| id).collect(), members });
+        self.founding = voters.into_iter().map(|(id, address, _)| (id, address)).collect();
+        let voters = self.founding.iter().map(|(id, _)| *id).collect();
+        out.push(Output::Initialise { voters, members, complete });
     }
 }
 
@@ -447,21 +488,30 @@ fn is_enough(
     expect: usize,
     waited: bool,
 ) -> bool {
-    let covered = |durable_only: bool| {
-        let counted = promised.iter().filter(|&&(_, _, durable)| durable || !durable_only);
-        let addresses: BTreeSet<SocketAddr> = counted.clone().map(|&(_, address, _)| address).collect();
-        (counted.count(), seeds.intersection(&addresses).count())
-    };
+    let lasting = promised.iter().filter(|&&(_, _, durable)| durable);
+    let seeds_lasting = covered(lasting.clone(), seeds);
     let majority = |of: usize| of / 2 + 1;
-    let (nodes, seeds_covered) = covered(false);
-    let (lasting, seeds_lasting) = covered(true);
     let needed = if waited { majority(expect) } else { expect };
-    (nodes >= expect && seeds_covered == seeds.len())
-        || (lasting >= needed && seeds_lasting >= majority(seeds.len()))
+    is_complete(promised, seeds, expect)
+        || (lasting.count() >= needed && seeds_lasting >= majority(seeds.len()))
+}
+
+/// Whether nobody is missing among these nodes.
+fn is_complete(promised: &[(NodeId, SocketAddr, bool)], seeds: &BTreeSet<SocketAddr>, expect: usize) -> bool {
+    promised.len() >= expect && covered(promised.iter(), seeds) == seeds.len()
+}
+
+/// Seeds that are among these nodes.
+fn covered<'a>(
+    promised: impl Iterator<Item = &'a (NodeId, SocketAddr, bool)>,
+    seeds: &BTreeSet<SocketAddr>,
+) -> usize {
+    let addresses: BTreeSet<SocketAddr> = promised.map(|&(_, address, _)| address).collect();
+    seeds.intersection(&addresses).count()
 }
 
 /// The founded cluster that most peers are members of, if any; the lowest of equals.
-fn founded(view: View<'_>) -> Option<ClusterId> {
+pub fn founded(view: View<'_>) -> Option<ClusterId> {
     let mut members: BTreeMap<u128, usize> = BTreeMap::new();
     for cluster in view.peers.iter().filter_map(|peer| peer.founded).filter(|cluster| cluster.is_founded()) {
         *members.entry(cluster.0).or_default() += 1;

@@ -19,7 +19,7 @@ use super::node::Node;
 use super::seeds::Seeds;
 use crate::base::rng::Rng;
 use crate::cluster::formation::{
-    self, Formation, Memory, Message, Output, PATIENCE_MS, RETRY_MS, Sender, View,
+    self, Formation, Memory, Message, Output, PATIENCE_MS, RETRY_MS, Sender, View, founded,
 };
 use crate::cluster::id::{ClusterId, NodeId};
 use crate::cluster::table::{Change, ClientAddress, Member, Refusal, Standing};
@@ -89,7 +89,7 @@ pub async fn run(mut start: Start) -> Result<(), String> {
         };
         node.explain(formation.waiting_for(view));
         for output in outputs {
-            carry_out(&start, output).await?;
+            carry_out(&start, &mut formation, output).await?;
         }
     }
     let cluster = node.tables().newest().cluster;
@@ -97,18 +97,16 @@ pub async fn run(mut start: Start) -> Result<(), String> {
         .map_err(|error| format!("the cluster's id cannot be kept: {error}"))
 }
 
-async fn carry_out(start: &Start, output: Output) -> Result<(), String> {
+async fn carry_out(start: &Start, formation: &mut Formation, output: Output) -> Result<(), String> {
     let node = &start.node;
     match output {
-        Output::Remember(memory) => remember(start.dir.as_deref(), memory)
-            .map_err(|error| format!("a promise cannot be kept: {error}")),
-        Output::Send { to, address, message } => {
-            node.post().learn(to, address);
-            node.post().tell(to, &Ask::Form(message), &[]);
-            Ok(())
-        }
-        Output::Initialise { voters, members } => {
-            found(node, &voters, &members).await;
+        Output::Initialise { voters, members, complete } => {
+            if complete && begun_without(node, &members) {
+                start_over(node).await?;
+            }
+            for output in found(start, formation, &voters, &members).await? {
+                carry_out_at_once(start, output)?;
+            }
             Ok(())
         }
         Output::Join { cluster } => {
@@ -116,11 +114,48 @@ async fn carry_out(start: &Start, output: Output) -> Result<(), String> {
             join(node, cluster).await;
             Ok(())
         }
+        output => carry_out_at_once(start, output),
     }
 }
 
-/// Founds the cluster. It is tried until it succeeds: nobody else can, as all have promised this node.
-async fn found(node: &Arc<Node>, voters: &[NodeId], members: &[NodeId]) {
+/// What is remembered and sent.
+fn carry_out_at_once(start: &Start, output: Output) -> Result<(), String> {
+    match output {
+        Output::Remember(memory) => remember(start.dir.as_deref(), memory)
+            .map_err(|error| format!("a promise cannot be kept: {error}")),
+        Output::Send { to, address, message } => {
+            start.node.post().learn(to, address);
+            start.node.post().tell(to, &Ask::Form(message), &[]);
+            Ok(())
+        }
+        Output::Initialise { .. } | Output::Join { .. } => Ok(()),
+    }
+}
+
+/// Whether this node's log is of an earlier founding, most of whose voters are not among those who found now.
+fn begun_without(node: &Arc<Node>, members: &[NodeId]) -> bool {
+    let voters = node.agreement().status().borrow().voters.clone();
+    let here = voters.iter().filter(|id| members.contains(id)).count();
+    !voters.is_empty() && 2 * here <= voters.len()
+}
+
+/// Forgets what was begun with voters that are gone.
+async fn start_over(node: &Arc<Node>) -> Result<(), String> {
+    tracing::warn!(
+        "most of those who were to vote are gone before they agreed on the founding: it begins anew"
+    );
+    node.agreement().start_over().await
+}
+
+/// Founds the cluster. It is tried until it succeeds, since nobody else can, as all have promised this node; or until
+/// others are known to be in a founded one; or until most voters are gone for good: then it gives what is to be done.
+async fn found(
+    start: &Start,
+    formation: &mut Formation,
+    voters: &[NodeId],
+    members: &[NodeId],
+) -> Result<Vec<Output>, String> {
+    let node = &start.node;
     let cluster = ClusterId::random(&mut Rng::from_entropy());
     tracing::info!(
         "founding the cluster {cluster} with {} nodes, {} of them voters",
@@ -134,14 +169,25 @@ async fn found(node: &Arc<Node>, voters: &[NodeId], members: &[NodeId]) {
             members.iter().filter(|id| **id != node.id()).filter_map(known).collect();
         founders.push(node.member());
         match found_with(node, voters, cluster, founders).await {
-            Ok(()) => return,
+            Ok(()) => return Ok(Vec::new()),
             Err(why) => {
                 node.explain(format!("the cluster is not founded yet: {why}"));
                 tracing::warn!("the cluster is not founded yet: {why}");
-                // What failed at once fails again at once.
-                tokio::time::sleep(Duration::from_millis(TURN_MS)).await;
             }
         }
+        let (peers, seeds) = look(node, &start.seeds);
+        let view = View { peers: &peers, seeds: &seeds };
+        if let Some(cluster) = founded(view) {
+            // The voters have agreed, and this node has not heard of it.
+            join(node, cluster).await;
+            return Ok(Vec::new());
+        }
+        if let Some(outputs) = formation.give_up_founding(view) {
+            start_over(node).await?;
+            return Ok(outputs);
+        }
+        // What failed at once fails again at once.
+        tokio::time::sleep(Duration::from_millis(TURN_MS)).await;
     }
 }
 

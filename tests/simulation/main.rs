@@ -21,6 +21,7 @@
 mod checks;
 mod clients;
 mod faults;
+mod founding;
 mod heralds;
 mod host;
 mod net;
@@ -68,10 +69,31 @@ pub struct World {
     heralds: Heralds,
     steps: u64,
     is_told: bool,
+    /// Nobody sends anything but the nodes themselves.
+    is_quiet: bool,
 }
 
 impl World {
+    /// One of three to five machines, with disks and without.
     fn new(seed: u64, is_told: bool) -> Self {
+        let mut world = Self::empty(seed, is_told);
+        for _ in 0..world.expect {
+            world.add_host();
+        }
+        world
+    }
+
+    /// One of these machines, each with a disk or without, and without clients.
+    fn of(seed: u64, durable: &[bool]) -> Self {
+        let mut world = Self::empty(seed, false);
+        (world.expect, world.is_quiet) = (durable.len(), true);
+        for &is_durable in durable {
+            world.add_host_with(is_durable);
+        }
+        world
+    }
+
+    fn empty(seed: u64, is_told: bool) -> Self {
         let mut rng = Rng::seeded(seed);
         let mut builder = Builder::new();
         builder
@@ -86,20 +108,21 @@ impl World {
         let clients = Clients::new(rng.next_u64());
         let heralds = Heralds::new(seed);
         let seen = Seen::default();
-        let mut world =
-            Self { sim, hosts: Vec::new(), rng, expect, seen, clients, heralds, steps: 0, is_told };
-        for _ in 0..expect {
-            world.add_host();
-        }
-        world
+        let hosts = Vec::new();
+        Self { sim, hosts, rng, expect, seen, clients, heralds, steps: 0, is_told, is_quiet: false }
     }
 
     /// Adds a machine whose node has never been there before.
     fn add_host(&mut self) {
+        let is_durable = self.rng.below(2) == 0;
+        self.add_host_with(is_durable);
+    }
+
+    fn add_host_with(&mut self, is_durable: bool) {
         let plan = Plan {
             number: self.hosts.len(),
             expect: self.expect,
-            is_durable: self.rng.below(2) == 0,
+            is_durable,
             rate: 0.95 + self.rng.below(101) as f64 / 1000.0,
             offset_ms: self.rng.below(7_200_000),
             seed: self.rng.next_u64(),
@@ -127,6 +150,8 @@ impl World {
         }
         if self.steps.is_multiple_of(STEPS_A_LOOK) {
             self.seen.look(&self.hosts);
+        }
+        if self.steps.is_multiple_of(STEPS_A_LOOK) && !self.is_quiet {
             self.clients.act(&self.hosts, self.seen.deaths);
             self.heralds.act(&self.hosts);
         }

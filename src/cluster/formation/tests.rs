@@ -1,6 +1,9 @@
 //! Cold starts of several nodes over a network that loses, repeats, delays and reorders, with nodes that restart; after
 //! every step no two clusters may be known to anyone, and once faults have ended there must be one. A failure names the
 //! seed that repeats it.
+//!
+//! Founding takes a while: it comes about when its founder reaches most of the voters that it began with, each of whom may
+//! be another process by then, and not all of those who agreed know it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,6 +23,10 @@ struct Node {
     /// What outlasts the process if `durable`.
     remembered: Memory,
     cluster: Option<ClusterId>,
+    /// The founding that its process works at.
+    founding: Option<usize>,
+    /// The founding that its log is of; goes with the disk.
+    log: Option<usize>,
     /// None while the node is down.
     process: Option<Formation>,
 }
@@ -39,7 +46,10 @@ struct World {
     wire: BTreeMap<(u64, u64), (Sender, usize, Message)>,
     sent: u64,
     ids: u64,
-    founded: Vec<(u64, Vec<NodeId>)>,
+    /// What was begun: voters and members.
+    begun: Vec<(Vec<NodeId>, Vec<NodeId>)>,
+    /// Which of that came about.
+    founded: Vec<usize>,
 }
 
 fn address(place: usize) -> SocketAddr {
@@ -68,6 +78,7 @@ impl World {
             wire: BTreeMap::new(),
             sent: 0,
             ids: 0,
+            begun: Vec::new(),
             founded: Vec::new(),
         };
         for (place, &durable) in durable.iter().enumerate() {
@@ -79,6 +90,8 @@ impl World {
                 incarnation: 0,
                 remembered: Memory::default(),
                 cluster: None,
+                founding: None,
+                log: None,
                 process: None,
             };
             world.nodes.push(node);
@@ -95,7 +108,9 @@ impl World {
             // Restarts draw ids from below and above those of others.
             let number = if self.ids <= 10 { self.ids } else { 1_000 - self.rng.below(2) * 900 - self.ids };
             (node.id, node.remembered, node.cluster) = (id(number), Memory::default(), None);
+            node.log = None;
         }
+        node.founding = None;
         let settings = Settings {
             id: node.id,
             incarnation: node.incarnation,
@@ -110,6 +125,7 @@ impl World {
 
     fn stop(&mut self, place: usize) {
         self.nodes[place].process = None;
+        self.nodes[place].founding = None;
         if !self.nodes[place].durable {
             self.nodes[place].cluster = None;
         }
@@ -147,11 +163,19 @@ impl World {
             match output {
                 Output::Remember(memory) => node.remembered = memory,
                 Output::Join { cluster } => node.cluster = Some(cluster),
-                Output::Initialise { voters, members } => {
+                Output::Initialise { voters, members, complete } => {
                     assert_eq!(voters[0], node.id);
                     assert_eq!(voters.len(), voters_for(members.len()).min(members.len()));
-                    node.cluster = Some(ClusterId(self.founded.len() as u128 + 1));
-                    self.founded.push((self.now_ms, members));
+                    let is_over = |log: &usize| {
+                        let before = &self.begun[*log].0;
+                        2 * before.iter().filter(|id| members.contains(id)).count() <= before.len()
+                    };
+                    node.log = node.log.filter(|log| !complete || !is_over(log));
+                    if node.log.is_none() {
+                        node.log = Some(self.begun.len());
+                        self.begun.push((voters, members));
+                    }
+                    node.founding = node.log;
                 }
                 Output::Send { address, message, .. } => {
                     let from = Sender { id: node.id, incarnation: node.incarnation, address: node.address };
@@ -167,6 +191,62 @@ impl World {
                     }
                 }
             }
+        }
+    }
+
+    /// The founding of the node at `place` comes about, if that reaches enough of its voters. Who of them knows is left to
+    /// chance; where nobody does, it is as if it had not.
+    fn agree(&mut self, place: usize) {
+        let Some(own) = self.nodes[place].founding else { return };
+        let reached: Vec<usize> = (0..self.nodes.len())
+            .filter(|&other| self.linked[place][other] && self.linked[other][place] || other == place)
+            .filter(|&other| self.nodes[other].process.is_some())
+            .collect();
+        // A voter of an earlier founding who is reached may have others of it behind it.
+        let logs: Vec<usize> = reached.iter().filter_map(|&other| self.nodes[other].log).collect();
+        for begun in logs {
+            let voters: Vec<usize> = reached
+                .iter()
+                .filter(|&&other| self.begun[begun].0.contains(&self.nodes[other].id))
+                .filter(|&&other| self.nodes[other].log.is_none_or(|log| log == begun))
+                .copied()
+                .collect();
+            if begun == own {
+                voters.iter().for_each(|&voter| self.nodes[voter].log = Some(begun));
+            }
+            let have = voters.iter().filter(|&&voter| self.nodes[voter].log == Some(begun)).count();
+            if 2 * have <= self.begun[begun].0.len() {
+                continue;
+            }
+            let cluster = ClusterId(begun as u128 + 1);
+            if !self.founded.contains(&begun) {
+                self.founded.push(begun);
+            }
+            for voter in voters {
+                if self.rng.below(2) == 0 && self.nodes[voter].cluster.is_none() {
+                    self.nodes[voter].cluster = Some(cluster);
+                }
+            }
+            return;
+        }
+    }
+
+    /// What a founder does until it knows the cluster.
+    fn pursue(&mut self, place: usize) {
+        let peers = self.peers(place);
+        let view = View { peers: &peers, seeds: &self.seeds };
+        let node = &mut self.nodes[place];
+        if let Some(cluster) = super::founded(view) {
+            node.cluster = Some(cluster);
+            return;
+        }
+        let given_up = node.process.as_mut().and_then(|process| process.give_up_founding(view));
+        match given_up {
+            Some(outputs) => {
+                (node.founding, node.log) = (None, None);
+                self.obey(place, outputs);
+            }
+            None => self.agree(place),
         }
     }
 
@@ -194,7 +274,9 @@ impl World {
         let now_ms = self.now_ms;
         // A member does not start cold: neither does a process that finds on disk that it is one.
         let node = &mut self.nodes[place];
-        if node.cluster.is_none()
+        if node.cluster.is_none() && node.founding.is_some() {
+            self.pursue(place);
+        } else if node.cluster.is_none()
             && let Some(process) = &mut node.process
         {
             let outputs = act(process, now_ms, view);
@@ -220,7 +302,7 @@ fn a_lone_node_founds_at_once() {
     world.seeds.clear();
     world.run_ms(500);
     assert_eq!(world.founded.len(), 1);
-    assert_eq!(world.founded[0].1, [id(1)]);
+    assert!(world.all_in_one());
 }
 
 #[test]
@@ -228,10 +310,10 @@ fn nodes_that_see_each_other_found_one_within_seconds() {
     for count in [2, 3, 6, 10] {
         for durable in [false, true] {
             let mut world = World::new(&vec![durable; count], count, count as u64);
-            world.run_ms(2_000);
+            world.run_ms(3_000);
             assert!(world.all_in_one(), "{count}");
             assert_eq!(world.founded.len(), 1);
-            assert_eq!(world.founded[0].1.len(), count);
+            assert_eq!(world.begun[world.founded[0]].1.len(), count);
         }
     }
 }
@@ -335,6 +417,34 @@ fn a_late_node_joins_what_it_hears_of() {
     world.run_ms(2_000);
     assert!(world.all_in_one());
     assert_eq!(world.founded.len(), 1);
+}
+
+/// The one that everybody had promised waited for voters that nobody would ever be again.
+#[test]
+fn a_founder_whose_voters_are_gone_begins_anew() {
+    for is_durable in [false, true] {
+        // The first founds: it has the lowest id.
+        let mut world = World::new(&[is_durable, false, false], 3, 8);
+        while world.begun.is_empty() {
+            world.step();
+        }
+        assert_eq!(world.nodes[0].founding, Some(0));
+        for place in [1, 2] {
+            world.stop(place);
+        }
+        world.run_ms(PATIENCE_MS + 1_000);
+        assert!(world.founded.is_empty(), "its voters may only be out of reach");
+        world.start(1);
+        world.run_ms(3_000);
+        // As long as only one has been replaced there are two who may agree.
+        assert!(world.founded.is_empty());
+        assert_eq!(world.nodes[0].founding, Some(0));
+        world.start(2);
+        world.run_ms(5_000);
+        assert!(world.all_in_one());
+        assert_eq!(world.founded, [1]);
+        assert!(world.nodes[0].remembered.doubtful);
+    }
 }
 
 /// Parts the nodes in two; sometimes one side still hears the other, and sometimes one node is on both.

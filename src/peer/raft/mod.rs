@@ -316,7 +316,20 @@ impl Agreement {
         Ok(generation)
     }
 
-    /// Stops the core and starts one of a later generation, in which this node alone votes if it brings a table. The
+    /// Forgets what was begun with voters of whom so many are gone for good that they can never agree: this node is as one
+    /// that never took part. Only before anything was agreed on.
+    ///
+    /// # Errors
+    /// A cluster is known, or this node's state cannot be written.
+    pub async fn start_over(&self) -> Result<(), String> {
+        if self.table().borrow().cluster.is_founded() {
+            return Err("the voters have agreed already".to_owned());
+        }
+        let _replacing = self.shared.replacing.lock().await;
+        self.replace(self.generation(), None).await
+    }
+
+    /// Stops the core and starts one of a later generation, or one that begins this one anew, in which this node alone votes if it brings a table. The
     /// caller holds `replacing`.
     async fn replace(&self, generation: u32, table: Option<Table>) -> Result<(), String> {
         let shared = &self.shared;
@@ -340,8 +353,11 @@ impl Agreement {
             &shared.status,
             &shared.heard,
         );
+        let before = self.generation();
         *shared.core.write() = Core { raft, generation, watcher };
-        tracing::warn!("the agreement on the cluster goes on in generation {generation}");
+        if generation > before {
+            tracing::warn!("the agreement on the cluster goes on in generation {generation}");
+        }
         Ok(())
     }
 
