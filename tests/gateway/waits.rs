@@ -17,9 +17,14 @@ fn await_blocked(cluster: &Cluster, number: usize, count: usize) {
 
 /// So many clients of all nodes' gateways wait.
 fn await_waiting(cluster: &Cluster, count: usize) {
+    await_waiting_at(cluster, &cluster.running(), count);
+}
+
+/// So many clients of these nodes' gateways wait.
+fn await_waiting_at(cluster: &Cluster, nodes: &[usize], count: usize) {
     cluster.wait(&format!("{count} clients wait"), || {
-        let blocked = cluster.running().into_iter().map(|number| {
-            let clients = cluster.connect(number).line("CLIENT LIST").text();
+        let blocked = nodes.iter().map(|number| {
+            let clients = cluster.connect(*number).line("CLIENT LIST").text();
             let of_gateway = |line: &&str| line.contains(":6380 ") && !line.contains("name=larder-gateway");
             clients.lines().filter(of_gateway).filter(|line| line.contains(" flags=b ")).count()
         });
@@ -259,4 +264,113 @@ fn a_stop_does_not_wait_for_those_who_wait() {
     await_blocked(&cluster, 1, 0);
     let mut other = connect(&cluster, 1);
     assert_eq!(list(&other.line(&format!("LRANGE {} 0 -1", keys[1]))).len(), 0);
+}
+
+/// How a stopped owner ends those who wait for it: a client with `BLPOP` that something may have been popped for is told so,
+/// one that only reads goes on waiting at the next owner, and what was sent to the stopped node by anybody is not done.
+#[test]
+fn an_owner_that_is_stopped_and_replaced_keeps_nobody_waiting() {
+    // Long enough for a busy machine not to give anybody else up.
+    let cluster = start(&["--cluster-node-timeout", "5000"]);
+    let tag = key_of(&cluster, 2);
+    let key = |name: &str| format!("{{{tag}}}:{name}");
+    let mut popping = connect(&cluster, 0);
+    let mut reading = connect(&cluster, 1).hello3();
+    let mut timed = connect(&cluster, 0);
+    // What is behind a wait in the pipeline goes on, too.
+    popping.send_raw(&[encode(&["BLPOP", &key("list"), "0"]), encode(&["GET", &key("word")])].concat());
+    reading.send_line(&format!("XREAD BLOCK 0 STREAMS {} $", key("stream")));
+    timed.send_line(&format!("BZPOPMIN {} 600", key("ranks")));
+    await_blocked(&cluster, 2, 3);
+    let mut late = cluster.connect(2);
+    cluster.signal(2, "STOP");
+    let began = Instant::now();
+    // It waits in the socket of a node that does not run.
+    late.send_line(&format!("RPUSH {} late", key("list")));
+    for client in [&mut popping, &mut timed] {
+        let reply = client.reply().to_string();
+        assert!(reply.contains("may or may not have been executed"), "{reply}");
+    }
+    println!("who waited to pop was answered {:?} after the owner was stopped", began.elapsed());
+    popping.expect("nil");
+    let mut other = connect(&cluster, 1);
+    cluster
+        .wait("the slot has another owner", || other.line(&format!("SET {} x", key("word"))).text() == "OK");
+    popping.check(&format!("GET {}", key("word")), r#""x""#);
+    await_waiting_at(&cluster, &[0, 1], 1);
+    other.check(&format!("XADD {} 5-1 f v", key("stream")), r#""5-1""#);
+    reading.expect(&format!(r#"{{"{}": [["5-1", ["f", "v"]]]}}"#, key("stream")));
+    popping.send_line(&format!("BLPOP {} 0", key("list")));
+    await_waiting_at(&cluster, &[0, 1], 1);
+    cluster.signal(2, "CONT");
+    // Closed without an answer, as well it may be.
+    if let Ok(reply) = late.try_receive() {
+        let reply = reply.to_string();
+        assert!(reply.starts_with("-MOVED ") || reply.starts_with("-CLUSTERDOWN "), "{reply}");
+    }
+    cluster.wait_ok();
+    await_waiting(&cluster, 1);
+    other.check(&format!("RPUSH {} one two", key("list")), "2");
+    popping.expect(&format!(r#"["{}", "one"]"#, key("list")));
+    other.check(&format!("LRANGE {} 0 -1", key("list")), r#"["two"]"#);
+    for client in [&mut popping, &mut reading, &mut timed] {
+        client.check(&format!("GET {}", key("word")), r#""x""#);
+    }
+}
+
+/// An owner that is not given up, because leases last for longer, and does not run for a while: whoever waits is served by
+/// it afterwards, once.
+#[test]
+fn an_owner_that_pauses_serves_those_who_wait_once() {
+    let cluster = start(&["--cluster-node-timeout", "60000"]);
+    let key = key_of(&cluster, 2);
+    let mut clients: Vec<Client> = (0..3).map(|number| connect(&cluster, number)).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send_line(&format!("BLPOP {key} 0"));
+        await_blocked(&cluster, 2, number + 1);
+    }
+    let mut other = cluster.connect(2);
+    cluster.signal(2, "STOP");
+    other.send_line(&format!("RPUSH {key} 1 2 3 4"));
+    cluster.signal(2, "CONT");
+    other.expect("4");
+    for (client, element) in clients.iter_mut().zip(["1", "2", "3"]) {
+        client.expect(&format!(r#"["{key}", "{element}"]"#));
+        client.check(&format!("EXISTS {key}"), "1");
+    }
+    other.check(&format!("LRANGE {key} 0 -1"), r#"["4"]"#);
+}
+
+/// The same where it does not go on: what has a time is answered ten seconds after that at the latest, whatever it is.
+#[test]
+fn a_silent_owner_is_waited_for_no_longer_than_promised() {
+    let cluster = start(&["--cluster-node-timeout", "60000"]);
+    let key = key_of(&cluster, 2);
+    let mut clients: Vec<Client> = (0..3).map(|_| connect(&cluster, 0)).collect();
+    // So that there is a link to it.
+    clients[0].check(&format!("EXISTS {key}"), "0");
+    cluster.signal(2, "STOP");
+    let began = Instant::now();
+    for (client, line) in
+        clients.iter_mut().zip(["BLPOP @ 0.5", "XREAD BLOCK 500 STREAMS @ 0", "RPUSH @ never"])
+    {
+        client.send_line(&line.replace('@', &key));
+    }
+    for (client, known) in clients.iter_mut().zip(["may or may not", "CLUSTERDOWN", "may or may not"]) {
+        let reply = client.reply().to_string();
+        assert!(reply.contains(known), "{reply}");
+        println!("{known}: answered {:?} after the owner fell silent", began.elapsed());
+    }
+    // Others' keys are none of its business.
+    let other = key_of(&cluster, 1);
+    for client in &mut clients {
+        client.check(&format!("EXISTS {other}"), "0");
+    }
+    cluster.signal(2, "CONT");
+    let mut client = connect(&cluster, 1);
+    // What was sent before it fell silent may have been done, but once at most.
+    cluster.wait("the owner answers again", || !client.line(&format!("LLEN {key}")).is_error());
+    let left = list(&client.line(&format!("LRANGE {key} 0 -1")));
+    assert!(left.len() <= 1, "{left:?}");
+    clients[0].check(&format!("RPUSH {key}:more x"), "1");
 }

@@ -555,6 +555,10 @@ impl Passage {
                     // This is another trouble than the last one.
                     (part.until_ms, part.moves) = (0, 0);
                 }
+                if vigil.is_over(now_ms) && matches!(outcome, Outcome::Lost) {
+                    // The other node was silent for long after that: another try could go on like this for ever.
+                    part.until_ms = now_ms.max(1);
+                }
             }
             _ => {}
         }

@@ -112,6 +112,11 @@ impl Vigil {
         self.sent_ms
     }
 
+    /// Whether its time is up.
+    pub fn is_over(&self, now_ms: u64) -> bool {
+        self.errand.until_ms().is_some_and(|until_ms| now_ms >= until_ms)
+    }
+
     /// Sends the command, with what is left of its time.
     pub fn send(&mut self, own: &OwnLink, mailbox: &Rc<Mailbox>, slot: Slot, now_ms: u64) -> Rc<Call> {
         for (at, call) in std::mem::take(&mut self.moments) {
