@@ -144,6 +144,7 @@ fn cluster(hub: &Hub) -> ClusterSample {
         slots_owned: slots_of(&view.table, view.me).into(),
         lease_seconds: left_ns as f64 / 1e9,
         moves_active: view.table.moves.len() as u64,
+        holds: hub.cluster.hold_times(),
         counts: counts(&hub.cluster.counters, &hub.cluster.gateway, &hub.bus.counts),
         dropped: vitals.dropped.clone(),
     }

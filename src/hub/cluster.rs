@@ -13,6 +13,7 @@ use crate::cluster::id::{ClusterId, NodeId};
 use crate::cluster::route::Routes;
 use crate::hub::clients::{Client, signal};
 use crate::hub::gateway::GatewayCounters;
+use crate::metrics::histogram::{Distribution, Histogram};
 
 /// How far a node is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -207,6 +208,8 @@ pub struct Cluster {
     pub counters: ClusterCounters,
     /// Counts of the gateway.
     pub gateway: GatewayCounters,
+    /// For how long slots were held.
+    hold_times: Histogram,
     vitals: RwLock<Arc<Vitals>>,
     /// Clients whose next command waits for a held slot, by id; one entry each.
     held: Mutex<HashMap<u64, Arc<Client>>>,
@@ -222,6 +225,7 @@ impl Cluster {
             routes: Arc::new(routes),
             counters: ClusterCounters::default(),
             gateway: GatewayCounters::default(),
+            hold_times: Histogram::default(),
             vitals: RwLock::default(),
             held: Mutex::default(),
             wishes,
@@ -243,6 +247,18 @@ impl Cluster {
     /// Replaces the picture of how the node is doing.
     pub fn set_vitals(&self, vitals: Vitals) {
         *self.vitals.write() = Arc::new(vitals);
+    }
+
+    /// Notes for how long slots of a move were held, in ns. For the node's own tasks, which share one thread.
+    pub fn note_hold(&self, held_ns: u64) {
+        self.hold_times.record(held_ns);
+    }
+
+    /// For how long slots were held since the start.
+    pub fn hold_times(&self) -> Distribution {
+        let mut times = Distribution::default();
+        self.hold_times.add_to(&mut times);
+        times
     }
 
     /// Notes that a client waits for a held slot. It also tries again by itself, so that none is forgotten.

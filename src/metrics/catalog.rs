@@ -132,6 +132,8 @@ catalog! {
     CLUSTER_REFUSED = Counter "larder_cluster_refused_commands_total" ["reason"]
         "Commands answered by MOVED (moved), CROSSSLOT (crossslot) or CLUSTERDOWN (down).";
     CLUSTER_HELD = Counter "larder_cluster_held_commands_total" [] "Commands that waited for a slot whose last keys were on their way.";
+    CLUSTER_HOLD = Histogram "larder_cluster_hold_seconds" []
+        "Time that slots were held for at the end of a move, until the table said who owns them or they were served again.";
     CLUSTER_MOVING = Gauge "larder_cluster_moves_active" [] "Moves of slots under way in the whole cluster.";
     CLUSTER_MOVES = Counter "larder_cluster_moves_total" ["outcome"]
         "Moves that this node was the source of: committed or cancelled.";

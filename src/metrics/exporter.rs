@@ -7,6 +7,7 @@
 //! [`text`]: crate::metrics::text
 
 use crate::metrics::catalog::{self, Kind, METRICS, Metric};
+use crate::metrics::histogram::Distribution;
 use crate::metrics::process::CpuSeconds;
 use crate::metrics::text::Page;
 use crate::metrics::workers::{Totals, WorkerStats};
@@ -169,6 +170,8 @@ pub struct ClusterSample {
     pub lease_seconds: f64,
     /// Moves under way in the whole cluster.
     pub moves_active: u64,
+    /// For how long slots were held at the end of moves away from this node.
+    pub holds: Distribution,
     /// Counts so far: of commands that were redirected and the like.
     pub counts: ClusterCounts,
     /// Links and messages of other nodes that were dropped, by reason.
@@ -463,5 +466,9 @@ fn append_durations(page: &mut Page, sample: &Sample) {
         if !row.latency.is_empty() {
             page.durations(&catalog::COMMAND_DURATION, &[name], &row.latency);
         }
+    }
+    if let Some(cluster) = &sample.cluster {
+        page.family(&catalog::CLUSTER_HOLD);
+        page.durations(&catalog::CLUSTER_HOLD, &[], &cluster.holds);
     }
 }

@@ -134,10 +134,11 @@ async fn hand_over(node: &Arc<Node>, movement: &Move, slots: &[Slot], set: &Slot
         buffer: Vec::new(),
         messages: 0,
         is_broken: false,
+        held_at_ns: 0,
     };
     let outcome = send_and_hold(&mut sender, &mut departure, set).await;
     let outcome = match outcome {
-        Ok(()) => settle(node, movement, set).await,
+        Ok(()) => settle(&sender, set).await,
         Err(why) => Err(why),
     };
     departure.end(keyspace);
@@ -179,8 +180,9 @@ async fn send_and_hold(
         if !node.ground().hold(set) {
             return Err("the slots are not served here".to_owned());
         }
+        sender.held_at_ns = node.clock().mono_ns();
         if is_reserved(node, set) {
-            node.ground().resume(set);
+            sender.resume(set);
             continue;
         }
         match timeout(Duration::from_millis(HOLD_MS), sender.send_last(departure)).await {
@@ -188,7 +190,7 @@ async fn send_and_hold(
             Ok(Err(error)) => why = error,
             Err(_) => why = format!("the target did not have all after {HOLD_MS} ms"),
         }
-        node.ground().resume(set);
+        sender.resume(set);
         if sender.is_broken {
             return Err(why);
         }
@@ -205,7 +207,8 @@ fn is_reserved(node: &Node, set: &SlotSet) -> bool {
 }
 
 /// Proposes the hand-over until it is known what became of it; the slots are held meanwhile.
-async fn settle(node: &Arc<Node>, movement: &Move, set: &SlotSet) -> Result<(), String> {
+async fn settle(sender: &Sender<'_>, set: &SlotSet) -> Result<(), String> {
+    let Sender { node, movement, .. } = *sender;
     while is_under_way(node, movement.id) {
         match node.propose(Change::Commit { id: movement.id }).await {
             Ok(Ok(version)) => node.wait_for_version(version).await,
@@ -216,7 +219,7 @@ async fn settle(node: &Arc<Node>, movement: &Move, set: &SlotSet) -> Result<(), 
     }
     let table = node.ground().table();
     let run = table.run_of(movement.start).map(|run| run.by_move);
-    node.ground().resume(set);
+    sender.resume(set);
     if run == Some(movement.id) { Ok(()) } else { Err("the cluster has given it up".to_owned()) }
 }
 
@@ -229,9 +232,17 @@ struct Sender<'a> {
     messages: u64,
     /// A message was lost: what the target has is unknown.
     is_broken: bool,
+    /// Since when the slots are held, on the monotonic clock.
+    held_at_ns: u64,
 }
 
 impl Sender<'_> {
+    /// Holds the slots no longer, and notes for how long they were.
+    fn resume(&self, set: &SlotSet) {
+        self.node.ground().resume(set);
+        self.node.hub().cluster.note_hold(self.node.clock().mono_ns().saturating_sub(self.held_at_ns));
+    }
+
     /// Sends what is to be walked, and what changes meanwhile, until little is left.
     async fn send_all(&mut self, departure: &mut Departure) -> Result<(), String> {
         let node = Arc::clone(self.node);

@@ -94,6 +94,10 @@ fn of_our_own(cx: &mut Cx<'_>, view: &View, vitals: &Vitals, lines: &mut Lines) 
     for (name, count) in cx.hub.cluster.counters.list() {
         lines.field(&format!("cluster_stats_{name}"), count);
     }
+    let held = cx.hub.cluster.hold_times();
+    lines.field("cluster_stats_slot_holds", held.count());
+    lines.field("cluster_stats_slot_holds_p99_us", held.quantile_us(0.99).round());
+    lines.field("cluster_stats_slot_holds_max_us", held.quantile_us(1.0).round());
 }
 
 /// Slots that a member owns.
