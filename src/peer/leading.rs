@@ -29,6 +29,8 @@ pub async fn run(node: Arc<Node>) {
     let mut table = node.agreement().table();
     let mut voters_at_ns = 0;
     let mut led = false;
+    // The table in which nothing was to move: the rule asks all slots, and would be asked at every turn of a cluster at rest.
+    let mut settled = None;
     loop {
         let status = node.agreement().status().borrow().clone();
         let present = Arc::clone(&table.borrow_and_update());
@@ -43,7 +45,9 @@ pub async fn run(node: Arc<Node>) {
             node.desk().begin(desk::leadership(node.agreement()), &present, !led);
             led = true;
             give_up(&node, &present).await;
-            begin_moves(&node, &present).await;
+            if settled != Some(present.stamp()) && begin_moves(&node, &present).await == Wanted::Nothing {
+                settled = Some(present.stamp());
+            }
             if node.clock().boot_ns() >= voters_at_ns {
                 choose_voters(&node, &status, &present);
                 voters_at_ns = node.clock().boot_ns() + VOTERS_MS * 1_000_000;
@@ -90,14 +94,28 @@ async fn give_up(node: &Arc<Node>, table: &Table) {
     }
 }
 
-async fn begin_moves(node: &Arc<Node>, table: &Table) {
-    for (start, end, from, to) in plan::moves(table) {
+/// Whether a table wants slots to move.
+#[derive(PartialEq, Eq)]
+enum Wanted {
+    /// None, or those that do already.
+    Nothing,
+    /// Some, which were begun as far as that was agreed on.
+    Moves,
+}
+
+async fn begin_moves(node: &Arc<Node>, table: &Table) -> Wanted {
+    let moves = plan::moves(table);
+    if moves.is_empty() {
+        return Wanted::Nothing;
+    }
+    for (start, end, from, to) in moves {
         let begun: Result<Outcome, _> =
             node.agreement().propose(Change::Begin { start, end, from, to }).await;
         if !matches!(begun, Ok(Ok(_))) {
-            return;
+            break;
         }
     }
+    Wanted::Moves
 }
 
 /// Replaces voters in the background: it may take some node timeouts, in which leases must go on.
