@@ -4,6 +4,10 @@
 //! on how fast the machine is. `cargo bench --bench cluster` measures them.
 
 mod support;
+#[path = "cluster_processes/told.rs"]
+mod told;
+#[path = "cluster_processes/voters.rs"]
+mod voters;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

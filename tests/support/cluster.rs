@@ -111,11 +111,16 @@ impl Cluster {
     /// The same with further flags, which its later starts have not.
     pub fn join_with(&mut self, flags: &[&str]) -> usize {
         let number = self.add_address();
+        self.run_with(number, 1.max(self.nodes.len() - 1), flags);
+        number
+    }
+
+    /// Starts process `number` as [`Self::run`] does, with further flags.
+    pub fn run_with(&mut self, number: usize, expect: usize, flags: &[&str]) {
         let before = self.flags.len();
         self.flags.extend(flags.iter().map(|flag| String::from(*flag)));
-        self.run(number, 1.max(self.nodes.len() - 1));
+        self.run(number, expect);
         self.flags.truncate(before);
-        number
     }
 
     /// The addresses of another cluster's processes are seeds, too.
