@@ -9,6 +9,8 @@
 
 mod support;
 
+#[path = "partitions/crowd.rs"]
+mod crowd;
 #[path = "partitions/history.rs"]
 mod history;
 #[path = "partitions/probe.rs"]

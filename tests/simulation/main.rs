@@ -20,6 +20,7 @@
 
 mod checks;
 mod clients;
+mod crowd;
 mod faults;
 mod founding;
 mod heralds;
