@@ -1,13 +1,17 @@
 //! How long a cluster takes: to form, to serve again after a death, to give a newcomer its share under load; beside
 //! Redis Cluster where redis-server is installed.
 //!
-//! `cargo bench --bench cluster [-- form|fail|move|large|redis] [-- --rounds N] [-- --keys N] [-- --members N]
-//! [-- --blocked N]`. Processes on loopback, R = 0: a
+//! `cargo bench --bench cluster [-- form|fail|move|hold|large|redis] [-- --rounds N] [-- --keys N] [-- --members N]
+//! [-- --blocked N] [-- --watching N]`. Processes on loopback, R = 0: a
 //! dead node's keys are gone and its slots are served, empty, by the others (Redis's replicas take over with the keys).
 //! Medians and the worst are printed; the machine's other load counts.
 
+#[path = "cluster/hold.rs"]
+mod hold;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "cluster/waiting.rs"]
+mod waiting;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,6 +25,9 @@ use support::client::{Client, encode};
 use support::cluster::{Cluster, ClusterClient};
 use support::frame::Frame;
 use support::server::free_port;
+
+use hold::hold;
+use waiting::{Waiting, Watchers};
 
 /// Keys that are written to see whether every slot is served: enough to meet every node many times.
 const PROBES: usize = 300;
@@ -45,7 +52,7 @@ fn main() {
     let only: Vec<&str> = words
         .iter()
         .map(String::as_str)
-        .filter(|word| ["form", "fail", "move", "large", "redis"].contains(word))
+        .filter(|word| ["form", "fail", "move", "hold", "large", "redis"].contains(word))
         .collect();
     let wanted = |name: &str| only.is_empty() || only.contains(&name);
     if wanted("form") {
@@ -67,8 +74,11 @@ fn main() {
     if wanted("move") {
         grow(number("--keys", 1_000_000));
     }
+    if wanted("hold") {
+        hold(rounds, number("--keys", 1_000_000));
+    }
     if wanted("large") {
-        large(number("--members", 5_000_000), number("--blocked", 5_000));
+        large(number("--members", 5_000_000), number("--blocked", 10_000), number("--watching", 1_000));
     }
 }
 
@@ -247,8 +257,9 @@ fn grow(keys: usize) {
     }
 }
 
-/// The slot with a string of half a gigabyte, a large sorted set and many waiting clients moves, while others read it.
-fn large(members: usize, blocked: usize) {
+/// The slot with a string of half a gigabyte, a large sorted set, many waiting clients and as many others who listen or
+/// cache moves, while others read it.
+fn large(members: usize, blocked: usize, watching: usize) {
     let cluster = Cluster::start(2, &["--maxmemory", "4gb", "--maxclients", "100000"]);
     cluster.wait_ok();
     let slot = larder::base::slot::slot_of(b"large").number().to_string();
@@ -257,27 +268,32 @@ fn large(members: usize, blocked: usize) {
     let source = (0..2).find(|number| !cluster.connect(*number).cmd(&["GET", "{large}small"]).is_error());
     let source = source.expect("one of them owns the slot");
     fill_large(cluster.connect(source), members);
-    let mut waiting: Vec<Client> = (0..blocked)
-        .map(|_| {
-            let mut client = cluster.connect(source);
-            client.send(&["BLPOP", "{large}queue", "0"]);
-            client
-        })
-        .collect();
+    let mut waiting = Waiting::start(cluster.address(source), blocked);
+    let mut watchers = Watchers::start(&cluster, source, watching);
+    let all = format!("blocked_clients:{}\r\n", blocked + watching);
+    cluster.wait("all wait", || cluster.connect(source).line("INFO clients").text().contains(&all));
     let before = [rss(&cluster, source), rss(&cluster, 1 - source)];
     let stop = Arc::new(AtomicBool::new(false));
     let readers = ["{large}small", "other"].map(|key| read_until(&stop, cluster.client(), key));
     let peaks = [peak_until(&stop, cluster.pid(source)), peak_until(&stop, cluster.pid(1 - source))];
     let began = Instant::now();
     cluster.connect(source).cmd(&["CLUSTER", "DRAIN"]);
-    let replies = waiting.iter_mut().map(|client| client.receive().to_string());
-    let told = replies.filter(|reply| reply.contains("MOVED")).count();
+    let told = waiting.told_moved();
     let took = began.elapsed();
+    let watching = watchers.told();
     thread::sleep(Duration::from_secs(1));
     stop.store(true, Ordering::Relaxed);
     let left = cluster.connect(1 - source).cmd(&["CLUSTER", "COUNTKEYSINSLOT", &slot]).integer();
     println!(
         "{left} keys of the slot and all others are over after {took:.2?}; {told} of {blocked} waiting clients were told MOVED"
+    );
+    println!("{watching}");
+    let held = |field: &str| cluster.info(source, &format!("cluster_stats_slot_holds{field}"));
+    println!(
+        "slots were held {} times, p99 {} us, {} us at most",
+        held(""),
+        held("_p99_us"),
+        held("_max_us")
     );
     for (name, reader) in ["the slot", "another slot"].into_iter().zip(readers) {
         let worst = reader.join().expect("a reader ends");
