@@ -7,6 +7,9 @@
 //! took 1.53 µs of processor time without the steps beyond the entry and 1.26 µs with them, a SISMEMBER of a million
 //! members 1.79 and 1.30 µs, though the steps themselves are 600 instructions.)
 //!
+//! (Tried and given up: one hold of each shard for all steps where there is one worker only. That is 14 locks in the place of
+//! 84 a batch, and LPUSH took 7 % less, but RPOP 9 % more, medians of seven runs in turn.)
+//!
 //! Never: waits. A shard that is locked by somebody else is passed over, and so is what is gone by the next step.
 
 use super::arena::Handle;
