@@ -1,8 +1,8 @@
 //! The leader's desk, where leases are granted.
 //!
 //! A lease is granted only after a quorum has confirmed, since the request came in, that this node leads (R2), only to a
-//! process that the table then knows, and only if it goes by that very table (R3). Requests that come in while a
-//! confirmation is under way share the next one. Nothing is granted before the leadership's grants have begun (R4), nor
+//! process that the table then knows, and only if it goes by that table or by one since which it has lost no slot (R3).
+//! Requests that come in while a confirmation is under way share the next one. Nothing is granted before the leadership's grants have begun (R4), nor
 //! to a process that is being given up.
 
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl Desk {
 
     /// Begins the grants of a leadership: everybody may hold a lease from before. A leadership that has begun goes
     /// on with its grants, and waits for everybody anew if it was interrupted.
-    pub fn begin(&self, leadership: (u32, u64), table: &Table, interrupted: bool) {
+    pub fn begin(&self, leadership: (u32, u64), table: &Arc<Table>, interrupted: bool) {
         let now_ns = self.clock.boot_ns();
         match &mut *self.grants.lock() {
             Some((known, grants)) if *known == leadership => {
@@ -58,7 +58,7 @@ impl Desk {
     }
 
     /// Processes whose leases have run out for certain; none of them is granted another.
-    pub fn condemn(&self, table: &Table) -> Vec<(NodeId, u64)> {
+    pub fn condemn(&self, table: &Arc<Table>) -> Vec<(NodeId, u64)> {
         let now_ns = self.clock.boot_ns();
         match &mut *self.grants.lock() {
             Some((_, grants)) => {
@@ -69,29 +69,31 @@ impl Desk {
         }
     }
 
-    /// Grants a lease, or says why not. With [`Answer::Behind`] comes the table to go by.
+    /// Grants a lease, or says why not. The newest table comes with the answer to who does not know it.
     pub async fn renew(&self, renewal: Renewal) -> (Answer, Option<Arc<Table>>) {
         let (confirmation, confirmed) = oneshot::channel();
         let asked = self.asked.send(confirmation).await.is_ok();
         if !asked || !confirmed.await.unwrap_or(false) {
             return (Answer::NotLeader(self.agreement.status().borrow().leader), None);
         }
+        let leadership = leadership(&self.agreement);
+        let now_ns = self.clock.boot_ns();
+        let mut grants = self.grants.lock();
+        // Looked at with the lock held, so that no newer one was followed.
         let table = Arc::clone(&self.agreement.table().borrow());
         let Some(member) = table.process(renewal.id, renewal.incarnation) else {
             return (Answer::Stranger, Some(table));
         };
-        if renewal.stamp != table.stamp() {
-            return (Answer::Behind, Some(table));
-        }
-        let leadership = leadership(&self.agreement);
-        let now_ns = self.clock.boot_ns();
-        match &mut *self.grants.lock() {
+        match &mut *grants {
             Some((known, grants)) if *known == leadership => {
                 grants.follow(&table, now_ns);
-                if grants.grant(member, now_ns) {
+                let newer = (renewal.stamp != table.stamp()).then(|| Arc::clone(&table));
+                if grants.is_behind(member, renewal.stamp) {
+                    (Answer::Behind, newer)
+                } else if grants.grant(member, now_ns) {
                     count(&self.hub.cluster.counters.grants_given);
                     let voters = self.agreement.status().borrow().voters.clone();
-                    (Answer::Leased { lease_ns: grants.lease_ns(), voters }, None)
+                    (Answer::Leased { lease_ns: grants.lease_ns(), voters }, newer)
                 } else {
                     (Answer::Refused("its lease ran out, and it is being given up".to_owned()), None)
                 }

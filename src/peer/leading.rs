@@ -80,7 +80,7 @@ pub async fn spread(node: Arc<Node>) {
     }
 }
 
-async fn give_up(node: &Arc<Node>, table: &Table) {
+async fn give_up(node: &Arc<Node>, table: &Arc<Table>) {
     for (id, incarnation) in node.desk().condemn(table) {
         tracing::warn!(
             "node {} has had no lease for {} ms: its slots go to the others",

@@ -1,5 +1,5 @@
-//! This node's own lease: asked for every quarter of its length, counted from when it was asked for (R1), put in force
-//! only under the table that it was granted for (R3).
+//! This node's own lease: asked for every quarter of its length, counted from when it was asked for (R1), and granted to who
+//! goes by a table since which it has lost nothing (R3). Such a lease is as good under any table that came meanwhile.
 //!
 //! The leader is asked directly; if it does not answer, another voter is asked to pass the request on (R11). Whoever is
 //! slow to answer is not given up: requests overlap, and an answer that comes late counts from when it was asked for.
@@ -61,8 +61,14 @@ async fn renew(node: Arc<Node>, lease: Duration, detour: bool) -> bool {
         match answer {
             Answer::Leased { lease_ns, voters } => {
                 node.hear_of_voters(voters);
-                if *node.ground().installed().borrow() == stamp {
+                let is_same_generation = node.ground().installed().borrow().0 == stamp.0;
+                if is_same_generation {
                     node.hub().cluster.routes.lengthen_lease(asked_ns + lease_ns);
+                }
+                if let Some(table) = decode_table(&tail) {
+                    node.take_table(Arc::new(table));
+                }
+                if is_same_generation {
                     return true;
                 }
             }

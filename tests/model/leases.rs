@@ -31,7 +31,7 @@ pub enum Rule {
     StampAtSend,
     /// A leader makes sure that it still leads, after the request came, before it grants.
     ConfirmedGrant,
-    /// A lease is granted only to who has the newest table.
+    /// A lease is granted only to who has a table since which it has lost no slot.
     VersionInGrant,
     /// A new leader takes everybody for just granted.
     NewLeaderWaits,
@@ -201,8 +201,8 @@ impl Leases {
             }
             Renewal::Arrived { version, leader, .. } => {
                 let leads = leader == state.leader || !self.keeps(Rule::ConfirmedGrant);
-                let newest = version == state.version() || !self.keeps(Rule::VersionInGrant);
-                if leads && newest && self.is_meant(state, state.newest(), node) {
+                let knows = version >= state.lost(node) || !self.keeps(Rule::VersionInGrant);
+                if leads && knows && self.is_meant(state, state.newest(), node) {
                     actions.push(Action::Grant(node));
                 } else {
                     actions.push(Action::LoseRequest(node));
@@ -339,6 +339,15 @@ impl State {
 
     fn newest(&self) -> &Table {
         &self.log[self.log.len() - 1]
+    }
+
+    /// The last version in which a node lost a slot; 0 for none.
+    fn lost(&self, node: usize) -> u8 {
+        let is_loss = |tables: &[Table]| {
+            let slots = tables[0].owner.iter().zip(tables[1].owner);
+            slots.into_iter().any(|(before, after)| *before == node && after != node)
+        };
+        self.log.windows(2).rposition(is_loss).map_or(0, |index| index as u8 + 2)
     }
 
     fn known(&self, node: usize) -> Option<&Table> {
