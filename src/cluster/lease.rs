@@ -7,8 +7,8 @@
 //!
 //! Who asks says which table it goes by. That need not be the newest, only one since which it has lost no slot (R3): then
 //! all that it serves is its own. (It had to be the very newest at first. With thirty processes on two cores tables came
-//! faster than answers: nobody was granted a lease, who had none was given up, and that made more tables; three of nine
-//! such clusters did not come to rest within a minute.) What is not known of a member's past counts as a loss.
+//! faster than answers: nobody was granted a lease, who had none was given up, and that made more tables; four of
+//! fifteen such clusters did not come to rest within a minute, and none of ten since.) What is not known of a member's past counts as a loss.
 
 use std::collections::{BTreeMap, BTreeSet};
 
