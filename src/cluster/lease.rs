@@ -8,10 +8,10 @@
 //! Who asks says which table it goes by. That need not be the newest, only one since which it has lost no slot (R3): then
 //! all that it serves is its own. (It had to be the very newest at first. With thirty processes on two cores tables came
 //! faster than answers: nobody was granted a lease, who had none was given up, and that made more tables; four of
-//! fifteen such clusters did not come to rest within a minute, and none of ten since.) What is not known of a member's past counts as a loss.
+//! fifteen such clusters did not come to rest within a minute, and none of ten since.) What is not known of a member's
+//! past counts as a loss.
 
 use std::collections::{BTreeMap, BTreeSet};
-
 use std::sync::Arc;
 
 use super::id::NodeId;
@@ -106,9 +106,9 @@ impl Grants {
         }
         let before = std::mem::replace(&mut self.table, Arc::clone(table));
         let is_new_generation = before.generation != table.generation;
-        for member in &before.members {
+        for (member, has_lost) in before.members.iter().zip(losses(&before, table)) {
             if let Some(grant) = self.granted.get_mut(&member.id)
-                && (is_new_generation || has_lost(member, &before, table))
+                && (is_new_generation || has_lost)
             {
                 grant.kept_since = table.stamp();
             }
@@ -136,18 +136,27 @@ impl Grants {
     }
 }
 
-/// Whether a member has lost a slot between two tables. One that it got back meanwhile has another epoch.
-fn has_lost(member: &Member, before: &Table, after: &Table) -> bool {
-    let Some(place) = before.place_of(member.id) else { return true };
-    let is_kept = |run: &Run| {
-        let now = after.runs.iter().skip(after.runs.partition_point(|now| now.end < run.start));
-        let mut now = now.take_while(|now| now.start <= run.end);
-        now.all(|now| {
+/// Which members, by place in `before`, have lost a slot between two tables. One that somebody got back meanwhile has
+/// another epoch. One pass over the runs of both.
+fn losses(before: &Table, after: &Table) -> Vec<bool> {
+    let mut lost = vec![false; before.members.len()];
+    let mut runs = after.runs.iter().peekable();
+    for run in &before.runs {
+        let Some(member) = before.members.get(run.owner as usize) else { continue };
+        let is_kept = |now: &Run| {
             let owner = after.members.get(now.owner as usize);
             now.epoch == run.epoch && owner.is_some_and(|owner| owner.id == member.id)
-        })
-    };
-    !before.runs.iter().filter(|run| run.owner as usize == place).all(is_kept)
+        };
+        while runs.next_if(|now| now.end < run.start).is_some() {}
+        // The last run that touches this one may touch the next as well.
+        while let Some(now) = runs.next_if(|now| now.end <= run.end) {
+            lost[run.owner as usize] |= !is_kept(now);
+        }
+        if let Some(now) = runs.peek().filter(|now| now.start <= run.end) {
+            lost[run.owner as usize] |= !is_kept(now);
+        }
+    }
+    lost
 }
 
 #[cfg(test)]
